@@ -25,6 +25,9 @@ DEMO := demo
 ACCURACY := runs/accuracy
 # Two more than two cores: many tests wait for a disk or a process. tests/together.py says what keeps to one worker.
 WORKERS := --numprocesses 4
+# Tests start hundreds of processes. In a container that tells Python to write no bytecode, each would compile all that
+# it imports, vLLM's thousands of files among it.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -54,6 +57,8 @@ demo: $(READY)
 	$(BIN)/cai show $(DEMO) --pair 2
 
 test: $(READY)
+	@# Once, and not by each worker.
+	$(BIN)/python -m compileall -q base benchmarks cai_feedback constitution critic service trainers
 	$(BIN)/python -m pytest $(WORKERS)
 
 check: $(READY)

@@ -23,3 +23,8 @@ def digest(value: Any) -> str:
 def unit_interval(*parts: Any) -> float:
     """Hash ``parts`` to a uniform number in (0, 1): the only source of chance that sampling and nonces use."""
     return (int(digest(list(parts))[:13], 16) + 0.5) / 16**13
+
+
+def seed_of(*parts: Any) -> int:
+    """A request's seed: 31 bits of the hash of what it is for."""
+    return int(digest(list(parts))[:8], 16) >> 1

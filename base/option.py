@@ -19,7 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class CommandOption:
     """How a command line gives a field. A field without one is not the command line's.
 
     ``panel`` is the heading in ``--help``. ``flags`` are names in place of the field's own with hyphens, the long one
@@ -44,9 +44,9 @@ class InRequests:
         self.constraints = constraints
 
 
-def option_of(model: type[BaseModel], name: str) -> Option | None:
+def option_of(model: type[BaseModel], name: str) -> CommandOption | None:
     """Return what a field says of the command line; None where it isn't the command line's."""
-    return next((one for one in model.model_fields[name].metadata if isinstance(one, Option)), None)
+    return next((one for one in model.model_fields[name].metadata if isinstance(one, CommandOption)), None)
 
 
 def flag_of(model: type[BaseModel], name: str) -> str:

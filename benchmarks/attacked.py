@@ -21,9 +21,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Figure, peak_memory
-from benchmarks.mixed import Server, label, percentile
-from benchmarks.serving import Connection, Served, serving
+from benchmarks.figures import Measurement, peak_memory
+from benchmarks.mixed import ServerAddress, label, percentile
+from benchmarks.serving import KeptConnection, Served, serving
 
 TITLE = "The service under attack"
 SECONDS, HONEST, KEPT = 30.0, 16, 20
@@ -38,7 +38,7 @@ HALF = b"POST /v1/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicat
 Attack = Callable[[Served, float, dict[str, Any]], Awaitable[int]]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -47,9 +47,9 @@ def measure() -> list[Figure]:
             return _measured(served, folder)
 
 
-def _measured(served: Served, folder: Path) -> list[Figure]:
+def _measured(served: Served, folder: Path) -> list[Measurement]:
     asked = asyncio.run(prepare(served))
-    server = Server(served.port, served.key)
+    server = ServerAddress(served.port, served.key)
     with ProcessPoolExecutor(len(ATTACKS) + 1, get_context("spawn")) as pool:
         before = pool.submit(honest, server, SECONDS / 5).result()
         attacks = {name: pool.submit(attack, name, server, SECONDS, asked) for name in ATTACKS}
@@ -59,9 +59,11 @@ def _measured(served: Served, folder: Path) -> list[Figure]:
     note = ", ".join(f"{name} {count:,}" for name, count in sent.items())
     log = (folder / "server.log").stat().st_size
     return [
-        Figure("honest labels before", 1000 * percentile(before), "ms", note=f"99th percentile of {len(before):,}"),
-        Figure("honest labels under attack, median", 1000 * percentile(during, 0.5), "ms", note=note),
-        Figure(
+        Measurement(
+            "honest labels before", 1000 * percentile(before), "ms", note=f"99th percentile of {len(before):,}"
+        ),
+        Measurement("honest labels under attack, median", 1000 * percentile(during, 0.5), "ms", note=note),
+        Measurement(
             "honest labels under attack, 99th percentile",
             1000 * percentile(during),
             "ms",
@@ -69,9 +71,9 @@ def _measured(served: Served, folder: Path) -> list[Figure]:
             f"{len(during) / SECONDS:,.0f} labels/s; longest {max(during):,.1f} s",
             "at most",
         ),
-        Figure("memory", peak_memory(served.process.pid) / 2**20, "MiB", 600, "peak of the server", "at most"),
-        Figure("log", log / 2**20, "MiB", 10, bound="at most"),
-        Figure("honest labels afterwards", 1000 * percentile(after), "ms", 1000, "without a restart", "at most"),
+        Measurement("memory", peak_memory(served.process.pid) / 2**20, "MiB", 600, "peak of the server", "at most"),
+        Measurement("log", log / 2**20, "MiB", 10, bound="at most"),
+        Measurement("honest labels afterwards", 1000 * percentile(after), "ms", 1000, "without a restart", "at most"),
     ]
 
 
@@ -88,7 +90,7 @@ def _descriptors(number: int) -> Iterator[None]:
 
 async def prepare(served: Served) -> dict[str, Any]:
     """Store what heavy figures are computed from; return where they are asked for."""
-    async with Connection(served) as connection:
+    async with KeptConnection(served) as connection:
 
         async def post(path: str, body: Any) -> tuple[int, Any]:
             status, answer = await connection.send("POST", path, json.dumps(body).encode())
@@ -106,18 +108,18 @@ async def prepare(served: Served) -> dict[str, Any]:
     raise AssertionError("no ranking was taken")
 
 
-def honest(server: Server, seconds: float) -> list[float]:
+def honest(server: ServerAddress, seconds: float) -> list[float]:
     """Label from `HONEST` clients; return the seconds of each label."""
     return asyncio.run(_honest(_served(server), seconds))
 
 
-def attack(name: str, server: Server, seconds: float, asked: dict[str, Any]) -> int:
+def attack(name: str, server: ServerAddress, seconds: float, asked: dict[str, Any]) -> int:
     """Attack in this process; return how often."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, max(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
     return asyncio.run(_bounded(ATTACKS[name](_served(server), time.monotonic() + seconds, asked), seconds))
 
 
-def _served(server: Server) -> Served:
+def _served(server: ServerAddress) -> Served:
     return Served(server.port, server.key, None)  # type: ignore[arg-type]  # its process is another's child
 
 
@@ -133,12 +135,12 @@ async def _honest(served: Served, seconds: float) -> list[float]:
     taken: list[float] = []
 
     async def annotator(number: int) -> None:
-        turn, began, connection = 0, time.monotonic(), Connection(served)
+        turn, began, connection = 0, time.monotonic(), KeptConnection(served)
         while time.monotonic() < end:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     if turn % KEPT == 0:
-                        connection = await Connection(served).__aenter__()
+                        connection = await KeptConnection(served).__aenter__()
                     body = json.dumps(label(f"{number}-{turn}-{seconds}")).encode()
                     status, _ = await connection.send("POST", "/v1/feedback", body)
                 if status != 201:
@@ -182,7 +184,7 @@ async def methods(served: Served, end: float, asked: dict[str, Any]) -> int:
     names = random.Random(7)
 
     async def once(number: int) -> None:
-        async with Connection(served) as connection:
+        async with KeptConnection(served) as connection:
             for _ in range(50):
                 word = "".join(names.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=12))
                 await connection.send(word, f"/v1/{word}")
@@ -218,9 +220,9 @@ async def huge(served: Served, end: float, asked: dict[str, Any]) -> int:
     body = json.dumps(label("x" * (HUGE // 3))).encode()
 
     async def once(number: int) -> None:
-        async with Connection(served) as connection:
+        async with KeptConnection(served) as connection:
             await connection.send("POST", "/v1/feedback", body)
-        async with Connection(served) as connection:
+        async with KeptConnection(served) as connection:
             await connection.send("GET", "/v1/feedback?limit=60")
 
     return await _repeated(HUGE_AT_ONCE, end, once)
@@ -235,7 +237,7 @@ async def figures(served: Served, end: float, asked: dict[str, Any]) -> int:
 
     async def once(number: int) -> None:
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-            async with asyncio.timeout(1.0), Connection(served) as connection:
+            async with asyncio.timeout(1.0), KeptConnection(served) as connection:
                 if number % 4 == 0:
                     await connection.send("POST", "/v1/constitutions/lint", body)
                 else:

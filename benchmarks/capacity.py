@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from benchmarks.simulation import Call, Engine, Phase, Process, Ran, extrapolate, simulate
+from benchmarks.simulation import Phase, Ran, SimulatedCall, SimulatedEngine, SimulatedProcess, extrapolate, simulate
 
 # As `critic.cluster.cluster` has them.
 SHARD_ROWS, SHARDS_AT_ONCE = 64, 2
@@ -49,20 +49,22 @@ class Workload:
         asked = self.page + self.prompt + self.answer
         again = asked + self.critique + self.request
         revised = (
-            Call(asked, asked, self.critique),
-            Call(again, self.request if keeps else again, self.answer),
+            SimulatedCall(asked, asked, self.critique),
+            SimulatedCall(again, self.request if keeps else again, self.answer),
         ) * self.revisions
         votes = 2 * self.principles
         before, shown = self.page + self.prompt, 2 * self.answer
-        tree = Call(votes * (before + shown + self.question), before + 2 * shown + votes * self.question, 0, votes)
+        tree = SimulatedCall(
+            votes * (before + shown + self.question), before + 2 * shown + votes * self.question, 0, votes
+        )
         phases = (
-            Phase(self.samples, (Call(self.prompt, self.prompt / self.samples, self.answer),)),
+            Phase(self.samples, (SimulatedCall(self.prompt, self.prompt / self.samples, self.answer),)),
             Phase(self.samples, revised),
             Phase(self.judgements, (tree,)),
         )
         return tuple(phase for phase in phases if phase.width and phase.chain)
 
-    def calls(self) -> list[tuple[int, Call]]:
+    def calls(self) -> list[tuple[int, SimulatedCall]]:
         """Each call of a prompt, with how many there are of it, on an engine that keeps tokens."""
         return [(phase.width, call) for phase in self.phases(keeps=True) for call in phase.chain]
 
@@ -110,7 +112,7 @@ class Gpu:
     cache_token: float  # bytes of keys and values
     slots: int = 256
 
-    def engine(self, arithmetic: float, memory: float, context: float) -> Engine:
+    def engine(self, arithmetic: float, memory: float, context: float) -> SimulatedEngine:
         """The engine at these shares of peak arithmetic and bandwidth, its answers ``context`` tokens long.
 
         A step reads all weights (two bytes each) once, and each answer's keys and values. Arithmetic and reading are
@@ -119,7 +121,7 @@ class Gpu:
         token = 2 * self.parameters / (self.flops * arithmetic)
         bandwidth = self.bandwidth * memory
         answer = token + context * self.cache_token / bandwidth
-        return Engine(1 / token, 2 * self.parameters / bandwidth, answer, self.slots, keeps=True)
+        return SimulatedEngine(1 / token, 2 * self.parameters / bandwidth, answer, self.slots, keeps=True)
 
 
 H100 = Gpu("NVIDIA H100 SXM, Llama-3.1-8B in bfloat16", 989e12, 3.35e12, 8.03e9, 2 * 32 * 8 * 128 * 2)
@@ -143,7 +145,7 @@ class Setup:
     process that reads the input, and a driver that stores shards and at the end writes the results.
     """
 
-    engine: Engine
+    engine: SimulatedEngine
     gpus: int = 1
     in_flight: int = 64
     shard_rows: int = SHARD_ROWS
@@ -188,7 +190,7 @@ def bottleneck(setup: Setup, workload: Workload, prompts: int) -> str:
 
 def engine_run(setup: Setup, workload: Workload, prompts: int) -> Ran:
     """One engine process on its own: a window of a long run, and all of a short one."""
-    process = Process(setup.engine, setup.record, setup.commit, setup.in_flight)
+    process = SimulatedProcess(setup.engine, setup.record, setup.commit, setup.in_flight)
     if setup.gpus > 1:  # an actor's answers stay in its memory until the shard is done
         process = replace(process, commit=0.0, shard=setup.shard_rows, shards=SHARDS_AT_ONCE)
     window = max(WINDOW, 8 * process.in_flight * process.shards)
@@ -197,7 +199,7 @@ def engine_run(setup: Setup, workload: Workload, prompts: int) -> Ran:
 
 
 @lru_cache(maxsize=1024)
-def _simulated(process: Process, workload: Workload, prompts: int) -> Ran:
+def _simulated(process: SimulatedProcess, workload: Workload, prompts: int) -> Ran:
     return simulate(process, workload.phases(process.engine.keeps), prompts, workload.spread)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import Figure, peak_memory
+from benchmarks.figures import Measurement, peak_memory
 from critic.run.execute import Progress
 from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
@@ -110,17 +110,17 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-def figures(curve: Sequence[Costs]) -> list[Figure]:
+def figures(curve: Sequence[Costs]) -> list[Measurement]:
     """Each stage's time by size, and its exponent."""
     sizes = [one.prompts for one in curve]
-    found = []
+    exponents = []
     for stage, name in (("generate", "generate and store"), ("resume", "resume"), ("export", "export and statistics")):
         seconds = [float(getattr(one, stage)) for one in curve]
         at_each = ", ".join(f"{s:,.3g} s at {size:,}" for s, size in zip(seconds, sizes, strict=True))
-        found.append(
-            Figure(f"{name}, fitted exponent", exponent(sizes, seconds), "", EXPONENT, at_each, bound="at most")
+        exponents.append(
+            Measurement(f"{name}, fitted exponent", exponent(sizes, seconds), "", EXPONENT, at_each, bound="at most")
         )
-    return found
+    return exponents
 
 
 def main() -> None:

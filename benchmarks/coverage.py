@@ -1,6 +1,7 @@
 """How often 95 % intervals hold what they are of: simulations of every method, small numbers, extremes and clusters.
 
-``python -m benchmarks.coverage [SIMULATIONS]`` prints a table. Each row draws data whose truth is known, so many times,
+``python -m benchmarks.coverage [SIMULATIONS] [WORDS]`` prints a table, of the methods whose names have the words if any
+are given. Each row draws data whose truth is known, so many times,
 and counts the intervals that hold it. Rates are drawn anew in each simulation, from a narrow band: at one rate alone,
 coverage of counts jumps up and down with it (Brown, Cai and DasGupta 2001).
 """
@@ -27,7 +28,14 @@ from critic.statistics.policies.strengths import ELO
 from critic.statistics.policies.strengths import strengths as policy_strengths
 from critic.statistics.prediction import ppi
 from critic.statistics.prediction.rogan_gladen import prevalence
-from critic.statistics.prediction.routing import drawn, probabilities, routed_mean
+from critic.statistics.prediction.routing import (
+    Round,
+    drawn,
+    expected_errors,
+    probabilities,
+    rounds_mean,
+    routed_mean,
+)
 from critic.statistics.reliability.ratings import Floats, Ratings
 
 SIMULATIONS = 1000
@@ -44,8 +52,8 @@ def powered(n: int, more: int, low: float, high: float, accuracy: float, each: i
         of = np.repeat(np.arange(prompts), each)
         human = (rng.random(prompts * each) < own[of]).astype(float)
         judge = np.where(rng.random(human.size) < accuracy, human, 1 - human)
-        found = ppi.mean(human[:n], judge[:n], judge[n:], of[:n], of[n:]).figure
-        return found.low, found.high, rate
+        mean = ppi.mean(human[:n], judge[:n], judge[n:], of[:n], of[n:]).figure
+        return mean.low, mean.high, rate
 
     return trial
 
@@ -59,8 +67,8 @@ def powered_difference(n: int, more: int, first: float, second: float) -> Trial:
         a, b = np.where(tied, 0.5, a), np.where(tied, 0.5, b)
         f = np.where(rng.random(n + more) < 0.8, a, 1 - a)
         g = np.where(rng.random(n + more) < 0.8, b, 1 - b)
-        found = ppi.difference((a[:n], b[:n]), (f[:n], g[:n]), (f[n:], g[n:])).figure
-        return found.low, found.high, 0.8 * (first - second)
+        difference = ppi.difference((a[:n], b[:n]), (f[:n], g[:n]), (f[n:], g[n:])).figure
+        return difference.low, difference.high, 0.8 * (first - second)
 
     return trial
 
@@ -73,10 +81,10 @@ def screened(n: int, more: int, low: float, high: float) -> Trial:
         human = (rng.random(n + more) < rate).astype(float)
         judge = np.where(rng.random(n + more) < np.where(human == 1, 0.85, 0.9), human, 1 - human)
         try:
-            found = prevalence(human[:n], judge[:n], judge[n:])
+            share = prevalence(human[:n], judge[:n], judge[n:])
         except ValueError:
             return -np.inf, np.inf, rate
-        return found.low, found.high, rate
+        return share.low, share.high, rate
 
     return trial
 
@@ -90,8 +98,32 @@ def routed(items: int, budget: int) -> Trial:
         human = np.where(rng.random(items) < 0.5 * doubt, 1 - judge, judge)
         chances = probabilities(np.sqrt(0.05 + 0.4 * doubt), budget)
         shown = drawn(chances, int(rng.integers(2**31)))
-        found = routed_mean(human[shown], judge[shown], chances[shown], judge)
-        return found.low, found.high, float(human.mean())
+        mean = routed_mean(human[shown], judge[shown], chances[shown], judge)
+        return mean.low, mean.high, float(human.mean())
+
+    return trial
+
+
+def routed_in_rounds(items: int, budgets: tuple[int, ...]) -> Trial:
+    """Return a simulation of a mean over items drawn in rounds, each by what the judge was off at before."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        signals = {"margin": rng.random(items), "orders": rng.random(items)}
+        judge = (rng.random(items) < 0.5).astype(float)
+        human = np.where(rng.random(items) < 0.02 + 0.4 * signals["orders"] ** 4, 1 - judge, judge)
+        is_labelled = np.zeros(items, bool)
+        rounds = []
+        for budget in budgets:
+            left = np.flatnonzero(~is_labelled)
+            known = np.flatnonzero(is_labelled)
+            chances = np.ones(items)
+            likely = expected_errors(signals, known, (human - judge)[known])
+            chances[left] = probabilities(likely[left], budget)
+            is_labelled[left[drawn(chances[left], int(rng.integers(2**31)))]] = True
+            shown = np.flatnonzero(is_labelled)
+            rounds.append(Round(human[shown], judge[shown], chances[shown], judge))
+        mean = rounds_mean(rounds)
+        return mean.low, mean.high, float(human.mean())
 
     return trial
 
@@ -132,8 +164,8 @@ def won(prompts: int, rate: float) -> Trial:
     def trial(rng: Generator) -> tuple[float, float, float]:
         own = np.repeat(rng.beta(rate * 6, (1 - rate) * 6, prompts), 2)
         wins = (rng.random(own.size) < own).astype(float)
-        found = length_controlled(wins, rng.normal(size=own.size), np.repeat(np.arange(prompts), 2).tolist())
-        return (0.0, 1.0, rate) if found is None else (found.low, found.high, rate)
+        win_rate = length_controlled(wins, rng.normal(size=own.size), np.repeat(np.arange(prompts), 2).tolist())
+        return (0.0, 1.0, rate) if win_rate is None else (win_rate.low, win_rate.high, rate)
 
     return trial
 
@@ -144,8 +176,8 @@ def changed(prompts: int, low: float, high: float) -> Trial:
     def trial(rng: Generator) -> tuple[float, float, float]:
         rate = rng.uniform(low, high)
         before, after = rng.random(prompts) < 0.1, rng.random(prompts) < 0.1 + rate
-        found = mean_change(after.astype(float) - before, range(prompts))
-        return (-1.0, 1.0, rate) if found is None else (found.low, found.high, rate)
+        change = mean_change(after.astype(float) - before, range(prompts))
+        return (-1.0, 1.0, rate) if change is None else (change.low, change.high, rate)
 
     return trial
 
@@ -162,8 +194,8 @@ def miscalibrated(pairs: int, times: float) -> Trial:
     true = expected_calibration_error(np.concatenate((p, 1 - p)), np.concatenate((y, 1 - y)))
 
     def trial(rng: Generator) -> tuple[float, float, float]:
-        found = calibration_error(*drawn_pairs(rng, pairs))
-        return (0.0, 1.0, true) if found is None else (found.low, found.high, true)
+        error = calibration_error(*drawn_pairs(rng, pairs))
+        return (0.0, 1.0, true) if error is None else (error.low, error.high, true)
 
     return trial
 
@@ -179,8 +211,8 @@ def shared(prompts: int, each: int, low: float, high: float) -> Trial:
             for place in range(each):
                 share.count(float(place < hits))
             share.end_cluster()
-        found = share.figure()
-        return (0.0, 1.0, rate) if found is None else (found.low, found.high, rate)
+        figure = share.figure()
+        return (0.0, 1.0, rate) if figure is None else (figure.low, figure.high, rate)
 
     return trial
 
@@ -193,8 +225,8 @@ def strengths(comparisons: int) -> Trial:
         i = rng.integers(5, size=comparisons)
         j = (i + rng.integers(1, 5, size=comparisons)) % 5
         y = (rng.random(comparisons) < 1 / (1 + np.exp(true[j] - true[i]))).astype(float)
-        found = bradley_terry(i, j, y)
-        return float(found.low[0]), float(found.high[0]), 0.8
+        strengths = bradley_terry(i, j, y)
+        return float(strengths.low[0]), float(strengths.high[0]), 0.8
 
     return trial
 
@@ -206,8 +238,8 @@ def leaned(pairs: int) -> Trial:
         trait = rng.normal(size=pairs)
         people = (rng.random(pairs) < np.where(trait > 0, 0.55, 0.45)).astype(float)
         judge = (rng.random(pairs) < np.where(trait > 0, 0.7, 0.3)).astype(float)
-        found = leaning(judge, people, trait)
-        excess = Figure(0, -1, 1, 0, 0) if found is None else found.excess
+        lean = leaning(judge, people, trait)
+        excess = Figure(0, -1, 1, 0, 0) if lean is None else lean.excess
         return excess.low, excess.high, 0.15
 
     return trial
@@ -221,8 +253,8 @@ def controlled(pairs: int) -> Trial:
         people = (rng.random(pairs) < np.where(longer > 0, 0.7, 0.3)).astype(float)
         more = (people > 0.5) == (longer > 0)
         right = (rng.random(pairs) < np.where(more, 0.9, 0.6)).astype(float)
-        found = controlled_accuracy(right, people, longer)
-        return (0.0, 1.0, 0.75) if found is None else (found.low, found.high, 0.75)
+        accuracy = controlled_accuracy(right, people, longer)
+        return (0.0, 1.0, 0.75) if accuracy is None else (accuracy.low, accuracy.high, 0.75)
 
     return trial
 
@@ -233,8 +265,8 @@ def drifted(labels: int) -> Trial:
     def trial(rng: Generator) -> tuple[float, float, float]:
         late = np.arange(labels) >= labels // 2
         agrees = (rng.random(labels) < np.where(late, 0.6, 0.85)).astype(float)
-        found = drift(agrees, np.arange(labels))
-        return (-1.0, 1.0, -0.25) if found is None else (found.difference.low, found.difference.high, -0.25)
+        change = drift(agrees, np.arange(labels))
+        return (-1.0, 1.0, -0.25) if change is None else (change.difference.low, change.difference.high, -0.25)
 
     return trial
 
@@ -293,6 +325,7 @@ TRIALS: dict[str, Trial] = {
     "Rogan and Gladen, 200 of 1,000": screened(200, 800, 0.2, 0.6),
     "Rogan and Gladen, 400 of 2,000, near 0": screened(400, 1600, 0.03, 0.1),
     "routed mean, 100 of 1,000": routed(1000, 100),
+    "routed mean in rounds of 40, 30 and 30 of 1,000": routed_in_rounds(1000, (40, 30, 30)),
     "Bradley-Terry, 5 things, 100 comparisons": strengths(100),
     "leaning, 100 pairs": leaned(100),
     "length-controlled accuracy, 80 pairs": controlled(80),
@@ -318,7 +351,10 @@ def main() -> None:
     simulations = int(sys.argv[1]) if len(sys.argv) > 1 else SIMULATIONS
     began = time.process_time()
     print(f"| method ({simulations:,} simulations) | covers | mean width |\n|---|---:|---:|")
+    words = " ".join(sys.argv[2:])
     for name, trial in TRIALS.items():
+        if words not in name:
+            continue
         share, width = covered(trial, simulations)
         note = "" if LEAST <= share <= MOST else " (!)"
         print(f"| {name} | {share:.3f}{note} | {width:.3f} |", flush=True)

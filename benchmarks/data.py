@@ -25,14 +25,14 @@ _HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOutRow:
     """A row that is no comparison, and why."""
 
     id: str
     reason: str
 
 
-Read = tuple[list[Labelled], list[LeftOut]]
+Read = tuple[list[Labelled], list[LeftOutRow]]
 
 
 def data_folder() -> Path:
@@ -66,50 +66,50 @@ def is_held_out(label: Labelled) -> bool:
 
 def transcript(text: str) -> tuple[Message, ...]:
     """Parse ``Human: ... Assistant: ...``. The speakers take turns: a repeated name is part of what is said."""
-    before, found, rest = text.partition(_HUMAN)
-    if before.strip() or not found:
+    before, mark, rest = text.partition(_HUMAN)
+    if before.strip() or not mark:
         raise ValueError("the transcript does not begin with a human's turn")
     messages: list[Message] = []
     turns: cycle[tuple[Role, str]] = cycle((("user", _ASSISTANT), ("assistant", _HUMAN)))
     for role, until in turns:
-        content, found, rest = rest.partition(until)
+        content, mark, rest = rest.partition(until)
         messages.append(Message(role=role, content=content.strip()))
-        if not found:
+        if not mark:
             break
     return tuple(messages)
 
 
-def _from_transcripts(id: str, row: dict[str, str]) -> Labelled | LeftOut:
+def _from_transcripts(id: str, row: dict[str, str]) -> Labelled | LeftOutRow:
     try:
         chosen, rejected = transcript(row["chosen"]), transcript(row["rejected"])
         if chosen[:-1] != rejected[:-1]:
-            return LeftOut(id, "the two transcripts differ before the last turn")
+            return LeftOutRow(id, "the two transcripts differ before the last turn")
         if chosen[-1].role != "assistant":
-            return LeftOut(id, "the transcripts do not end with the assistant's turn")
+            return LeftOutRow(id, "the transcripts do not end with the assistant's turn")
         prompt = Prompt(messages=chosen[:-1])
     except ValueError as error:  # pydantic's are ValueErrors too
-        return LeftOut(id, _reason(error))
+        return LeftOutRow(id, _reason(error))
     return _labelled(Labelled(id, "HH harmless", prompt, chosen[-1].content, rejected[-1].content))
 
 
-def _from_outputs(source: str, number: int, row: dict[str, Any]) -> Labelled | LeftOut:
+def _from_outputs(source: str, number: int, row: dict[str, Any]) -> Labelled | LeftOutRow:
     id = f"{source}:{number}"
     outputs = [row["output_1"], row["output_2"]]
     if row["label"] not in (1, 2):
-        return LeftOut(id, f"the label is {row['label']!r}, neither 1 nor 2")
+        return LeftOutRow(id, f"the label is {row['label']!r}, neither 1 nor 2")
     better = outputs.pop(row["label"] - 1)
     try:
         prompt = Prompt(messages=(Message(role="user", content=row["input"]),))
     except ValueError as error:
-        return LeftOut(id, _reason(error))
+        return LeftOutRow(id, _reason(error))
     return _labelled(Labelled(id, source, prompt, better, outputs[0]))
 
 
-def _labelled(label: Labelled) -> Labelled | LeftOut:
+def _labelled(label: Labelled) -> Labelled | LeftOutRow:
     if not (label.better.strip() and label.worse.strip()):
-        return LeftOut(label.id, "a last turn is empty")
+        return LeftOutRow(label.id, "a last turn is empty")
     if label.better == label.worse:
-        return LeftOut(label.id, "the last turns are equal")
+        return LeftOutRow(label.id, "the last turns are equal")
     return label
 
 
@@ -118,9 +118,9 @@ def _reason(error: ValueError) -> str:
     return said.removeprefix("Value error, ")
 
 
-def _sorted_out(rows: Iterable[Labelled | LeftOut]) -> Read:
+def _sorted_out(rows: Iterable[Labelled | LeftOutRow]) -> Read:
     labels: list[Labelled] = []
-    left_out: list[LeftOut] = []
+    left_out: list[LeftOutRow] = []
     for row in rows:
         if isinstance(row, Labelled):
             labels.append(row)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Measurement:
     """One measured number, and what it must reach.
 
     ``target`` is that bound in the same unit (``bound`` says from which side), None for a figure that only informs.

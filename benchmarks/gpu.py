@@ -23,21 +23,21 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from benchmarks import grpo_steps, memory, prefix_tree, training, writing
-from benchmarks.figures import Figure, alternate, peak_memory
+from benchmarks.figures import Measurement, alternate, peak_memory
 from benchmarks.run import render, write_section
 from critic.chats.tokens import Segment, TokenTree
 from critic.local import embedded
 from critic.local.language_model import open_engine
 from critic.local.loading import default_device, embedding_rows, load
 from critic.local.trees import attention
-from critic.local.trees.attention import Plan, Rule, TreePlan
+from critic.local.trees.attention import AttentionPlan, AttentionRule, TreePlan
 from critic.local.trees.flex import FlexPlan
 from trainers.batches import forward
 from trainers.batches.packing import Batch, packed, padded
 from trainers.method import load as method_of
 from trainers.planning.dry_run import case_of
 from trainers.planning.settings import this_machine
-from trainers.planning.shapes import Model
+from trainers.planning.shapes import WeightlessModel
 from trainers.run import train
 
 TITLE = "On a GPU"
@@ -69,12 +69,12 @@ class Size:
     row: int = 16384
 
 
-def measure(size: Size, device: torch.device) -> list[Figure]:
+def measure(size: Size, device: torch.device) -> list[Measurement]:
     """Run all parts. See the module's docstring."""
-    began, figures = time.monotonic(), list[Figure]()
+    began, figures = time.monotonic(), list[Measurement]()
     fastest = peak(size, device)
-    figures.append(Figure("matrix products in bfloat16: the peak", fastest / 1e12, "10^12 operations/s"))
-    parts: dict[str, Callable[[], list[Figure]]] = {
+    figures.append(Measurement("matrix products in bfloat16: the peak", fastest / 1e12, "10^12 operations/s"))
+    parts: dict[str, Callable[[], list[Measurement]]] = {
         "packed and padded": partial(parity, size, device),
         "FlexAttention": partial(flex, size, device),
         "judging": partial(judging, size, device),
@@ -86,7 +86,7 @@ def measure(size: Size, device: torch.device) -> list[Figure]:
     }
     for name, part in parts.items():
         if time.monotonic() - began > LAST_START:
-            figures.append(Figure(f"{name}: not begun", float("nan"), "", 0, f"{LAST_START} s had passed"))
+            figures.append(Measurement(f"{name}: not begun", float("nan"), "", 0, f"{LAST_START} s had passed"))
             continue
         figures += attempted(name, part)
         gc.collect()
@@ -94,13 +94,13 @@ def measure(size: Size, device: torch.device) -> list[Figure]:
     return figures
 
 
-def attempted(name: str, part: Callable[[], list[Figure]]) -> list[Figure]:
+def attempted(name: str, part: Callable[[], list[Measurement]]) -> list[Measurement]:
     """Return the figures of a part; where it fails, a line that misses its target and says why."""
     try:
         return part()
     except Exception as error:  # kernels, compilers and drivers of unknown cards raise anything; the others still run
         first = (str(error).strip().splitlines() or [""])[0]
-        return [Figure(f"{name}: failed", float("nan"), "", 0, f"{type(error).__name__}: {first[:200]}")]
+        return [Measurement(f"{name}: failed", float("nan"), "", 0, f"{type(error).__name__}: {first[:200]}")]
 
 
 def peak(size: Size, device: torch.device) -> float:
@@ -136,7 +136,7 @@ def trees_of(size: Size, vocabulary: int) -> list[TokenTree]:
     ]
 
 
-def parity(size: Size, device: torch.device) -> list[Figure]:
+def parity(size: Size, device: torch.device) -> list[Measurement]:
     """Log-probabilities and gradients of packed rows, beside those of the model's own way through padded ones."""
     model = load(str(embedded.fetch()), torch.float32, device, attention.NAME).model
     trees = trees_of(size, embedding_rows(model))
@@ -162,10 +162,10 @@ def read(model: PreTrainedModel, batch: Batch, attended: str, mixed: bool) -> tu
     return logprobs_M.detach(), torch.cat(grads)
 
 
-def apart(name: str, ours: Tensor, theirs: Tensor, mixed: bool) -> Figure:
+def apart(name: str, ours: Tensor, theirs: Tensor, mixed: bool) -> Measurement:
     """Return how far two tensors are apart, as a share of the length of the second."""
     share = float((ours.float() - theirs.float()).norm() / theirs.float().norm())
-    return Figure(f"{name}, apart", share, "", ROUNDED if mixed else EXACT, "of their length", "at most")
+    return Measurement(f"{name}, apart", share, "", ROUNDED if mixed else EXACT, "of their length", "at most")
 
 
 def has_gradient(device: torch.device) -> bool:
@@ -173,7 +173,7 @@ def has_gradient(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def flex(size: Size, device: torch.device) -> list[Figure]:
+def flex(size: Size, device: torch.device) -> list[Measurement]:
     """FlexAttention under autocast beside a call a span: what it gives, its gradient, and how long both take.
 
     Queries and keys come in float32 and values in bfloat16, as layers with rotary embeddings give them.
@@ -185,7 +185,7 @@ def flex(size: Size, device: torch.device) -> list[Figure]:
     draw = torch.Generator().manual_seed(1)
     query, key, value = (torch.randn(h, len(row.ids), width, generator=draw).to(device) for h in (heads, keyed, keyed))
     states = [state.requires_grad_(has_gradient(device)) for state in (query, key, value.bfloat16())]
-    plans: tuple[Plan, Plan] = (FlexPlan(list(row.spans), device), TreePlan(list(row.spans), device))
+    plans: tuple[AttentionPlan, AttentionPlan] = (FlexPlan(list(row.spans), device), TreePlan(list(row.spans), device))
     both = [attended(plan, states, width) for plan in plans]
     names = ("what it gives", "gradient of queries", "gradient of keys", "gradient of values")
     figures = [
@@ -195,51 +195,51 @@ def flex(size: Size, device: torch.device) -> list[Figure]:
     ours, theirs = (seconds(partial(attended, plan, states, width), device, size.runs) for plan in plans)
     way = "forward and backward" if has_gradient(device) else "forward"
     note = f"a call a span: {1000 * theirs:.2f} ms; {len(row.ids):,} tokens, {way}"
-    return [*figures, Figure("FlexAttention, a layer", 1000 * ours, "ms", note=note)]
+    return [*figures, Measurement("FlexAttention, a layer", 1000 * ours, "ms", note=note)]
 
 
-def attended(plan: Plan, states: Sequence[Tensor], width: int) -> list[Tensor]:
+def attended(plan: AttentionPlan, states: Sequence[Tensor], width: int) -> list[Tensor]:
     """Return what a layer gives, and its gradients where there are any."""
     with torch.autocast(states[0].device.type, torch.bfloat16):
-        out = plan.attend(0, states[0], states[1], states[2], Rule(width**-0.5))
+        out = plan.attend(0, states[0], states[1], states[2], AttentionRule(width**-0.5))
     if not out.requires_grad:
         return [out]
     return [out.detach(), *torch.autograd.grad(out.float().square().sum(), states)]
 
 
-def judging(size: Size, device: torch.device) -> list[Figure]:
+def judging(size: Size, device: torch.device) -> list[Measurement]:
     """Votes of prefix trees beside one prompt a vote, in rows of ``size.row`` tokens."""
     engine = open_engine(str(embedded.fetch()), {"dtype": "bfloat16", "row": str(size.row), "device": str(device)})
     with prefix_tree.closing(engine):
         how = engine.capabilities["scoring"]
-        packs = Figure("judging is packed", float(how.startswith("packed")), "", 1, how)
+        packs = Measurement("judging is packed", float(how.startswith("packed")), "", 1, how)
         return [packs, *prefix_tree.judging(engine, "bfloat16", size.pairs)]
 
 
-def steps(method: str, size: Size, fastest: float) -> list[Figure]:
+def steps(method: str, size: Size, fastest: float) -> list[Measurement]:
     """Rows a second of a method beside TRL's, and the share of the peak."""
     rows = training.rows_of(method, size.rows)
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
+    by_side: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
 
     def rate(side: str) -> float:
         result = training.child(method, side, "bfloat16", rows)
-        found[side].append(result)
+        by_side[side].append(result)
         return len(rows) / result["seconds"]
 
     rate("ours"), rate("trl")  # what is compiled is compiled now
     measured = alternate(lambda: rate("ours"), lambda: rate("trl"), size.runs)
-    tokens = {side: results[0]["tokens"] for side, results in found.items()}
-    shape = Model(str(embedded.fetch()), 1 if method == "reward" else None).shape
+    tokens = {side: results[0]["tokens"] for side, results in by_side.items()}
+    shape = WeightlessModel(str(embedded.fetch()), 1 if method == "reward" else None).shape
     done = A_WEIGHT_AND_TOKEN * (shape.multiplied - shape.table) * tokens["ours"] * measured.a / len(rows)
     return [
-        Figure(f"{method}", measured.a, "rows/s", note=f"{tokens['ours']:,.0f} tokens"),
-        Figure(f"{method}, TRL", measured.b, "rows/s", note=f"{tokens['trl']:,.0f} tokens"),
-        Figure(f"{method} / TRL", measured.ratio, "x", 1.0, measured.spread),
-        Figure(f"{method}: share of the peak", 100 * done / fastest, "%", note="products of layers alone"),
+        Measurement(f"{method}", measured.a, "rows/s", note=f"{tokens['ours']:,.0f} tokens"),
+        Measurement(f"{method}, TRL", measured.b, "rows/s", note=f"{tokens['trl']:,.0f} tokens"),
+        Measurement(f"{method} / TRL", measured.ratio, "x", 1.0, measured.spread),
+        Measurement(f"{method}: share of the peak", 100 * done / fastest, "%", note="products of layers alone"),
     ]
 
 
-def grpo(size: Size) -> list[Figure]:
+def grpo(size: Size) -> list[Measurement]:
     """Steps of GRPO beside TRL's: writing, rewards, references and update."""
     sizes = (size.prompts, size.samples, size.new)
     with tempfile.TemporaryDirectory() as folder:
@@ -247,18 +247,18 @@ def grpo(size: Size) -> list[Figure]:
         theirs = grpo_steps.trl(Path(folder) / "trl", *sizes, steps=size.runs + 1)
     answers = size.prompts * size.samples
     return [
-        Figure("grpo, a step", ours, "s", note=f"{answers} answers of {size.new} tokens"),
-        Figure("grpo, TRL's step", theirs, "s", note="by transformers' generate"),
-        Figure("grpo: TRL's step / ours", theirs / ours, "x", 1.0),
+        Measurement("grpo, a step", ours, "s", note=f"{answers} answers of {size.new} tokens"),
+        Measurement("grpo, TRL's step", theirs, "s", note="by transformers' generate"),
+        Measurement("grpo: TRL's step / ours", theirs / ours, "x", 1.0),
     ]
 
 
-def planned(device: torch.device) -> list[Figure]:
+def planned(device: torch.device) -> list[Measurement]:
     """The most memory of a run beside what its plan says."""
     return [figure for method in ("dpo", "grpo") for figure in _planned(method, device)]
 
 
-def _planned(method: str, device: torch.device) -> list[Figure]:
+def _planned(method: str, device: torch.device) -> list[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         kind, on_cpu = method_of(method), device.type == "cpu"
         settings = memory.settings(method, True, Path(folder))
@@ -271,8 +271,8 @@ def _planned(method: str, device: torch.device) -> list[Figure]:
     off = 100 * abs(plan.peak / max(measured, 1) - 1)
     bound = None if on_cpu else 100 * memory.WITHIN  # on CPUs each needs a process of its own: benchmarks.memory
     return [
-        Figure(f"{method}, LoRA: peak", measured / 1e9, "GB", note=f"planned {plan.peak / 1e9:.2f} GB"),
-        Figure(f"{method}, LoRA: plan beside measurement", off, "%", bound, "off", "at most"),
+        Measurement(f"{method}, LoRA: peak", measured / 1e9, "GB", note=f"planned {plan.peak / 1e9:.2f} GB"),
+        Measurement(f"{method}, LoRA: plan beside measurement", off, "%", bound, "off", "at most"),
     ]
 
 
@@ -291,7 +291,7 @@ def most(device: torch.device) -> int:
     return peak_memory() if device.type == "cpu" else torch.cuda.max_memory_allocated()
 
 
-def section(figures: Sequence[Figure], taken: float) -> str:
+def section(figures: Sequence[Measurement], taken: float) -> str:
     """Return the section of RESULTS.md; its last line names the card."""
     about = " ".join((inspect.getdoc(sys.modules[__name__]) or "").split("\n\n")[1].split())
     return render(TITLE, about, figures, taken)

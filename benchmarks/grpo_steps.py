@@ -25,7 +25,7 @@ WORDS = 60
 """Of a prompt."""
 
 
-class Clock(TrainerCallback):
+class StepClock(TrainerCallback):
     """Notes when each step ends."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def ours(folder: Path, prompts: int, samples: int, new: int, steps: int) -> floa
     )  # fmt: skip
     trainee = load_policy(config)
     model: Any = trainee.model  # without adapters it is transformers' own
-    clock = Clock()
+    clock = StepClock()
     asks = read_prompts(config, trainee)[0]
     trainer = GRPOTrainer(model, config, asks, trainee.tokenizer, callbacks=[clock])
     assert isinstance(trainer._writer, HfWriter)
@@ -81,7 +81,7 @@ def trl(folder: Path, prompts: int, samples: int, new: int, steps: int) -> float
     from trl.trainer.grpo_trainer import GRPOTrainer as TheirTrainer
 
     source = embedded.fetch()
-    clock = Clock()
+    clock = StepClock()
     rewards: list[Any] = [reward]  # TRL's type wants lists that may hold None
     args = TheirConfig(
         output_dir=str(folder), loss_type="grpo", beta=0.02, num_generations=samples, max_completion_length=new,

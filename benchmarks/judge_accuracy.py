@@ -28,7 +28,7 @@ from critic.evaluation.accuracy import (
     judge,
 )
 from critic.evaluation.fitting import fit_contrast
-from critic.evaluation.injection import Plain
+from critic.evaluation.injection import NaiveMode
 from critic.judging import mode_of
 from critic.judging.base import Mode
 from critic.run.folder.store import RunStore
@@ -90,7 +90,7 @@ async def measure(work: Path, labels: Sequence[Labelled], written: int) -> Answe
             with Bar(f"pairs, {LINEAR}", len(labels)) as bar:
                 _, answers[LINEAR] = await fit_contrast(recorded, PRINCIPLE, labels, bar.advance)
             modes: list[tuple[str, Mode, int]] = [(text, mode_of(text, spec), len(labels)) for text in READ]
-            modes.insert(0, ("plain multiple choice, one order", Plain(), len(labels)))
+            modes.insert(0, ("plain multiple choice, one order", NaiveMode(), len(labels)))
             modes += [(text, mode_of(text, spec), written) for text in WRITTEN]
             modes += [(text, mode_of(text, spec), min(written, SAMPLED_PAIRS)) for text in SAMPLED]
             for name, mode, count in modes:
@@ -127,10 +127,14 @@ def with_rules(answers: Answers, labels: Sequence[Labelled]) -> Answers:
     return {**answers, CHOSEN: chosen, **rules}
 
 
+def _of(judged: Sequence[Judged], ids: set[str]) -> list[Judged]:
+    return [answer for answer in judged if answer.label.id in ids]
+
+
 def table(answers: Mapping[str, Sequence[Judged]], labels: Sequence[Labelled], title: str) -> str:
     """A Markdown table over those of ``labels`` that each judge was asked about."""
     ids = {label.id for label in labels}
-    mine = {name: [a for a in judged if a.label.id in ids] for name, judged in answers.items()}
+    mine = {name: _of(judged, ids) for name, judged in answers.items()}
     longer = {a.label.id: a for a in mine["always the longer"]}
     shorter = {a.label.id: a for a in mine["always the shorter"]}
     lines = [
@@ -143,15 +147,16 @@ def table(answers: Mapping[str, Sequence[Judged]], labels: Sequence[Labelled], t
     for name, judged in mine.items():
         if not judged:
             continue
-        found = figures(judged)
-        rules = [
-            _paired(compared(judged, [rule[a.label.id] for a in judged])) if "always" not in name else ""
-            for rule in (longer, shorter)
-        ]
-        cells = [_share(found.accuracy), _compared(found.accuracy, 0.5), *rules, str(found.unreadable)]
-        cells += [_share(found.position), _share(found.calibration)]
+        accuracy = figures(judged)
+        rules = ["" if "always" in name else _beside(judged, rule) for rule in (longer, shorter)]
+        cells = [_share(accuracy.accuracy), _compared(accuracy.accuracy, 0.5), *rules, str(accuracy.unreadable)]
+        cells += [_share(accuracy.position), _share(accuracy.calibration)]
         lines.append(f"| {name.replace('|', '/')} | {len(judged)} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _beside(judged: Sequence[Judged], rule: Mapping[str, Judged]) -> str:
+    return _paired(compared(judged, [rule[answer.label.id] for answer in judged]))
 
 
 def _share(figure: Figure | None) -> str:
@@ -164,7 +169,9 @@ def _compared(figure: Figure | None, with_value: float) -> str:
     """What the 95 % interval tells."""
     if figure is None:
         return ""
-    return "better" if figure.low > with_value else "worse" if figure.high < with_value else "not significant"
+    if figure.low > with_value:
+        return "better"
+    return "worse" if figure.high < with_value else "not significant"
 
 
 def _paired(test: Paired) -> str:

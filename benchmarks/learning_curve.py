@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 from scipy import stats
 from transformers import TrainerCallback, TrainerControl
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.run import render, write_section
 from critic.local.loading import default_device
 from critic.rewarding.grade import Grade
@@ -92,7 +92,7 @@ class Brief:
         """There is nothing to close."""
 
 
-class Clock(TrainerCallback):
+class TimeLimit(TrainerCallback):
     """Stops training after so many minutes of this and earlier starts, and notes when steps end."""
 
     def __init__(self, file: Path, minutes: float) -> None:
@@ -128,7 +128,7 @@ def learn(method: str, folder: Path, minutes: float, **settings: Any) -> Curve:
     model: Any = trainee.model  # without adapters it is transformers' own
     asks, held_out = read_prompts(config, trainee)
     folder.mkdir(parents=True, exist_ok=True)
-    clock = Clock(folder / "minutes.json", minutes)
+    clock = TimeLimit(folder / "minutes.json", minutes)
     trainer = METHODS[method](model, config, asks, trainee.tokenizer, held_out, Brief(), Brief(), callbacks=[clock])
     stopped = ""
     try:
@@ -157,7 +157,7 @@ def curve_of(method: str, trainer: OnlineTrainer, ends: dict[str, float], stoppe
     return Curve(method, tuple(points), gain, gain - half, gain + half, stopped)
 
 
-def figures(curves: Sequence[Curve]) -> list[Figure]:
+def figures(curves: Sequence[Curve]) -> list[Measurement]:
     """Return what the section says."""
     made = []
     for curve in curves:
@@ -165,12 +165,12 @@ def figures(curves: Sequence[Curve]) -> list[Figure]:
         note = f"{last.step} steps, {last.minutes:.0f} minutes, {last.kl:.1f} nats of KL an answer"
         note += f"; stopped: {curve.stopped}" if curve.stopped else ""
         made += [
-            Figure(f"{curve.method}: held-out reward before", first.reward, "", note=f"± {first.error:.2f}"),
-            Figure(f"{curve.method}: held-out reward after", last.reward, "", note=note),
-            Figure(
+            Measurement(f"{curve.method}: held-out reward before", first.reward, "", note=f"± {first.error:.2f}"),
+            Measurement(f"{curve.method}: held-out reward after", last.reward, "", note=note),
+            Measurement(
                 f"{curve.method}: its rise, lower bound", curve.low, "", 0.0, f"{curve.gain:.2f} to {curve.high:.2f}"
             ),
-            Figure(f"{curve.method}: minutes", last.minutes, "min", MINUTES + 1, "two cores", "at most"),
+            Measurement(f"{curve.method}: minutes", last.minutes, "min", MINUTES + 1, "two cores", "at most"),
         ]
     return made
 
@@ -183,8 +183,12 @@ def picture(curves: Sequence[Curve]) -> str:
     )  # fmt: skip
     ElementTree.SubElement(root, "rect", width="100%", height="100%", fill="white")
     last = max((point.step for curve in curves for point in curve.points), default=1)
-    rewards = {curve.method: [(p.step, p.reward, p.error) for p in curve.points] for curve in curves}
-    apart = {curve.method: [(p.step, p.kl, 0.0) for p in curve.points] for curve in curves}
+    rewards = {}
+    for curve in curves:
+        rewards[curve.method] = [(p.step, p.reward, p.error) for p in curve.points]
+    apart = {}
+    for curve in curves:
+        apart[curve.method] = [(p.step, p.kl, 0.0) for p in curve.points]
     _panel(root, 0, "planted reward of held-out answers", rewards, last)
     _panel(root, HEIGHT, "KL to the policy as it was, nats an answer", apart, last)
     for number, method in enumerate(rewards):
@@ -218,7 +222,7 @@ def _panel(
                 ElementTree.SubElement(
                     root, "line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=f"{y:.1f}", y2=f"{end:.1f}", stroke=color
                 )
-        places = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(step, value) for step, value, _ in line))
+        places = " ".join("{:.1f},{:.1f}".format(*at(step, value)) for step, value, _ in line)
         ElementTree.SubElement(root, "polyline", points=places, fill="none", stroke=color, attrib={"stroke-width": "2"})
 
 

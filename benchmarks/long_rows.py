@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.figures import Figure, peak_memory
+from benchmarks.figures import Measurement, peak_memory
 from benchmarks.memory import RETURNING
 from benchmarks.prefix_tree import text
 from critic.chats.tokens import Segment, TokenTree, pack
@@ -34,19 +34,23 @@ MOST = {"mask": 1.0, "references": 1.3}
 ROOT = Path(__file__).parents[1]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
-    found = {part: [run(part, size) for size in SIZES] for part in MOST}
+    memory = {}
+    for part in MOST:
+        memory[part] = [run(part, size) for size in SIZES]
     masks = [
-        Figure(f"mask of {size:,} tokens: peak", taken / 1e9, "GB", MOST["mask"], "", "at most")
-        for size, taken in zip(SIZES, found["mask"], strict=True)
+        Measurement(f"mask of {size:,} tokens: peak", taken / 1e9, "GB", MOST["mask"], "", "at most")
+        for size, taken in zip(SIZES, memory["mask"], strict=True)
     ]
     references = [
-        Figure(f"references of {PAIRS} pairs, {size:,} tokens: peak", taken / 1e9, "GB")
-        for size, taken in zip(SIZES, found["references"], strict=True)
+        Measurement(f"references of {PAIRS} pairs, {size:,} tokens: peak", taken / 1e9, "GB")
+        for size, taken in zip(SIZES, memory["references"], strict=True)
     ]
-    growth = found["references"][-1] / found["references"][0]
-    grown = Figure(f"{SIZES[-1]:,} tokens / {SIZES[0]:,}", growth, "x", MOST["references"], "references", "at most")
+    growth = memory["references"][-1] / memory["references"][0]
+    grown = Measurement(
+        f"{SIZES[-1]:,} tokens / {SIZES[0]:,}", growth, "x", MOST["references"], "references", "at most"
+    )
     return [*masks, *references, grown]
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import Figure, peak_memory
+from benchmarks.figures import Measurement, peak_memory
 from trainers.planning.memory import OVERHEAD
 
 TITLE = "Memory of training, planned and measured"
@@ -33,24 +33,24 @@ RETURNING = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "1310
 ROOT = Path(__file__).parents[1]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     runs = {(method, adapters): run(method, adapters) for method in METHODS for adapters in (False, True)}
-    figures = [figure for (method, adapters), found in runs.items() for figure in compare(method, adapters, found)]
+    figures = [figure for (method, adapters), plan in runs.items() for figure in compare(method, adapters, plan)]
     for adapters in (False, True):
-        fitted_on = [found for (_, lora), found in runs.items() if lora == adapters]
-        others = [found for (_, lora), found in runs.items() if lora != adapters]
+        fitted_on = [plan for (_, lora), plan in runs.items() if lora == adapters]
+        others = [plan for (_, lora), plan in runs.items() if lora != adapters]
         name = "LoRA" if adapters else "full"
         worst, constant = held_out_error(fitted_on, others)
         note = f"the constant is then {constant / 1e6:,.0f} MB; the worst of {len(others)} other runs"
-        figures.append(Figure(f"fitted on {name}: off", 100 * worst, "%", 100 * WITHIN, note, "at most"))
+        figures.append(Measurement(f"fitted on {name}: off", 100 * worst, "%", 100 * WITHIN, note, "at most"))
     return figures
 
 
 def held_out_error(fitted_on: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> tuple[float, float]:
     """Fit the plan's constant on some runs; return how far it is then off at worst on ``others``, and the constant."""
-    constant = median(found["measured"] - (found["planned"] - OVERHEAD) for found in fitted_on)
-    errors = (abs((found["planned"] - OVERHEAD + constant) / found["measured"] - 1) for found in others)
+    constant = median(run["measured"] - (run["planned"] - OVERHEAD) for run in fitted_on)
+    errors = (abs((run["planned"] - OVERHEAD + constant) / run["measured"] - 1) for run in others)
     return max(errors), constant
 
 
@@ -59,17 +59,17 @@ def run(method: str, adapters: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.memory", method, "lora" if adapters else "full"]
     environment = os.environ | RETURNING
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
-def compare(method: str, adapters: bool, found: dict[str, Any]) -> list[Figure]:
+def compare(method: str, adapters: bool, plan: dict[str, Any]) -> list[Measurement]:
     """Say what a run took, and how far the plan was off."""
-    name, off = f"{method}, {'LoRA' if adapters else 'full'}", abs(found["planned"] / found["measured"] - 1)
-    note = f"planned {found['planned'] / 1e9:.2f} GB, while {found['fullest']}"
+    name, off = f"{method}, {'LoRA' if adapters else 'full'}", abs(plan["planned"] / plan["measured"] - 1)
+    note = f"planned {plan['planned'] / 1e9:.2f} GB, while {plan['fullest']}"
     return [
-        Figure(f"{name}: peak", found["measured"] / 1e9, "GB", note=note),
-        Figure(f"{name}: plan beside measurement", 100 * off, "%", 100 * WITHIN, "off", "at most"),
+        Measurement(f"{name}: peak", plan["measured"] / 1e9, "GB", note=note),
+        Measurement(f"{name}: plan beside measurement", 100 * off, "%", 100 * WITHIN, "off", "at most"),
     ]
 
 
@@ -95,7 +95,11 @@ def settings(method: str, adapters: bool, folder: Path) -> dict[str, Any]:
         chosen |= {"max_new_tokens": ANSWER, "rollout_batch": 8, "temperature": 5.0, "alarm_kl": None}
         return chosen | ({} if adapters else {"optim": "sgd"})
     sides = ("completion",) if method == "sft" else ("chosen", "rejected")
-    answers = [{side: words(LENGTH - 60, 10 * number + i) for i, side in enumerate(sides)} for number in range(4)]
+
+    def answer(number: int) -> dict[str, str]:
+        return {side: words(LENGTH - 60, 10 * number + i) for i, side in enumerate(sides)}
+
+    answers = [answer(number) for number in range(4)]
     write(rows, [{"prompt": f"Count {number}."} | answer for number, answer in enumerate(answers)])
     return chosen
 

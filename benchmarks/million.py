@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks import cost_curve, run
 from benchmarks.cost_curve import CALLS_A_PROMPT, Costs
-from benchmarks.figures import Figure, peak_memory
+from benchmarks.figures import Measurement, peak_memory
 from critic.run.execute import Progress
 
 TITLE = "A million prompts"
@@ -64,7 +64,7 @@ class Child:
             return 0.0
 
 
-def measure(prompts: int, folder: Path) -> list[Figure]:
+def measure(prompts: int, folder: Path) -> list[Measurement]:
     """See the module's docstring. ``folder`` keeps all files."""
     curve = [cost_curve.measured(folder / str(size), size) for size in SMALLER if size < prompts]
     say(f"smaller sizes: {[asdict(one) for one in curve]}")
@@ -84,12 +84,12 @@ def measure(prompts: int, folder: Path) -> list[Figure]:
     memory |= {"resume and export": curve[-1].memory}
     stages = f"{killed.seconds:,.0f} s, {resumed.seconds:,.0f} s after the kill, {loading.seconds:,.0f} s to load"
     return [
-        Figure("prompts per second, end to end", prompts / seconds, "/s", 300, f"{prompts:,} prompts: {stages}"),
-        Figure("recorded calls per second, end to end", CALLS_A_PROMPT * prompts / seconds, "/s", 1200),
-        Figure("first new call after the kill", first_call, "s", 20, f"killed at {rows:,} rows", bound="at most"),
-        Figure("peak memory", max(memory.values()), "MiB", A_GB, noted(memory), bound="at most"),
-        Figure("run.db", curve[-1].size / prompts, "bytes a label", None, "with the calls and the row behind it"),
-        Figure("pairs loaded", loaded["normal"], "", None, "as many as were exported, from disk and as a stream"),
+        Measurement("prompts per second, end to end", prompts / seconds, "/s", 300, f"{prompts:,} prompts: {stages}"),
+        Measurement("recorded calls per second, end to end", CALLS_A_PROMPT * prompts / seconds, "/s", 1200),
+        Measurement("first new call after the kill", first_call, "s", 20, f"killed at {rows:,} rows", bound="at most"),
+        Measurement("peak memory", max(memory.values()), "MiB", A_GB, noted(memory), bound="at most"),
+        Measurement("run.db", curve[-1].size / prompts, "bytes a label", None, "with the calls and the row behind it"),
+        Measurement("pairs loaded", loaded["normal"], "", None, "as many as were exported, from disk and as a stream"),
         *cost_curve.figures(curve),
     ]
 

@@ -17,7 +17,7 @@ from itertools import count
 from multiprocessing import get_context
 
 from benchmarks.service_overhead import compare, prepare
-from benchmarks.serving import Connection, Served, connections
+from benchmarks.serving import KeptConnection, Served, connections
 
 STOCK, BATCH = 20_000, 500
 PAGE = 500
@@ -26,7 +26,7 @@ NEXT = re.compile(rb'"next":(?:null|"([^"]*)")\}$')
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerAddress:
     """A running server, as another process is told of it."""
 
     port: int
@@ -34,7 +34,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LoadSize:
     """How many clients of each kind, and for how long."""
 
     labellers: int
@@ -74,12 +74,12 @@ def percentile(seconds: Sequence[float], share: float = 0.99) -> float:
 
 
 @dataclass(slots=True)
-class Client:
+class LoadClient:
     """One connection's work: ``acts`` say how each request is made, and what was acknowledged and read by it."""
 
-    act: Callable[[Connection, int], Awaitable[tuple[list[str], int]]]
+    act: Callable[[KeptConnection, int], Awaitable[tuple[list[str], int]]]
 
-    async def run(self, connection: Connection, number: int, end: float, felt: Felt) -> int:
+    async def run(self, connection: KeptConnection, number: int, end: float, felt: Felt) -> int:
         """Ask again and again until ``end``; return the bytes read."""
         taken = 0
         for turn in count(number, 1_000_000):
@@ -108,7 +108,7 @@ def label(name: str) -> dict[str, object]:
     }
 
 
-async def _label(connection: Connection, turn: int) -> tuple[list[str], int]:
+async def _label(connection: KeptConnection, turn: int) -> tuple[list[str], int]:
     name = f"mixed {turn} {time.time_ns()}"
     status, answer = await connection.send(
         "POST", "/v1/feedback", json.dumps(label(name)).encode(), Idempotency_Key=name
@@ -118,16 +118,16 @@ async def _label(connection: Connection, turn: int) -> tuple[list[str], int]:
     return [json.loads(answer)["id"]], len(answer)
 
 
-async def _compare(connection: Connection, turn: int) -> tuple[list[str], int]:
+async def _compare(connection: KeptConnection, turn: int) -> tuple[list[str], int]:
     await compare(connection, turn, constitution="two")
     return [], 0
 
 
-def reader() -> Callable[[Connection, int], Awaitable[tuple[list[str], int]]]:
+def reader() -> Callable[[KeptConnection, int], Awaitable[tuple[list[str], int]]]:
     """Reads pages one after the other: each client from its own place on."""
     places: dict[int, bytes] = {}
 
-    async def read(connection: Connection, turn: int) -> tuple[list[str], int]:
+    async def read(connection: KeptConnection, turn: int) -> tuple[list[str], int]:
         client = turn % 1_000_000
         place = places.get(client)
         status, answer = await connection.send("GET", f"/v1/feedback?limit={PAGE}" + _after(place))
@@ -151,13 +151,13 @@ def _after(place: bytes | None) -> str:
     return f"&cursor={place.decode()}" if place else ""
 
 
-def clients(server: Server, kind: str, number: int, seconds: float) -> Felt:
+def clients(server: ServerAddress, kind: str, number: int, seconds: float) -> Felt:
     """Run so many clients of one kind in this process."""
     act = {"labellers": _label, "comparers": _compare, "readers": reader()}[kind]
-    return asyncio.run(_clients(server, Client(act), number, seconds))
+    return asyncio.run(_clients(server, LoadClient(act), number, seconds))
 
 
-async def _clients(server: Server, client: Client, number: int, seconds: float) -> Felt:
+async def _clients(server: ServerAddress, client: LoadClient, number: int, seconds: float) -> Felt:
     felt = Felt([[] for _ in range(number)], [], 0, 0)
     served = Served(server.port, server.key, None)  # type: ignore[arg-type]  # its process is another's child
     async with connections(served, number) as open:
@@ -170,7 +170,7 @@ async def _clients(server: Server, client: Client, number: int, seconds: float) 
 async def stock(served: Served) -> None:
     """Store labels for readers to read, and the constitution that comparers name."""
     await prepare(served)
-    async with Connection(served) as connection:
+    async with KeptConnection(served) as connection:
         for batch in range(STOCK // BATCH):
             rows = [label(f"stock {batch} {row}") for row in range(BATCH)]
             status, answer = await connection.send("POST", "/v1/feedback", json.dumps(rows).encode())
@@ -178,9 +178,9 @@ async def stock(served: Served) -> None:
                 raise AssertionError(f"{status}: {answer[:1000].decode()}")
 
 
-def run(served: Served, load: Load) -> dict[str, Felt]:
+def run(served: Served, load: LoadSize) -> dict[str, Felt]:
     """Put the load on a server that has its stock; return what each kind of client saw."""
-    server = Server(served.port, served.key)
+    server = ServerAddress(served.port, served.key)
     numbers = {"labellers": load.labellers, "comparers": load.comparers, "readers": load.readers}
     wanted = {kind: number for kind, number in numbers.items() if number}
     with ProcessPoolExecutor(len(wanted), get_context("spawn")) as pool:
@@ -192,7 +192,7 @@ async def lost(served: Served, acknowledged: Sequence[str]) -> int:
     """How many of the labels that were acknowledged are not among all that can be read."""
     there: set[str] = set()
     place = b""
-    async with Connection(served) as connection:
+    async with KeptConnection(served) as connection:
         while True:
             status, answer = await connection.send("GET", f"/v1/feedback?limit={PAGE}" + _after(place))
             if status != 200:

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from benchmarks import cost_curve
 from benchmarks.cost_curve import CALLS_A_PROMPT
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 
 TITLE = "Overhead of pipeline and store"
 SIZES = (1_000, 10_000, 100_000)
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """Run every size, the smallest first."""
     with tempfile.TemporaryDirectory() as name:
         curve = [cost_curve.measured(Path(name) / str(size), size) for size in SIZES]
     small, large = curve[-2], curve[-1]
     whole = large.generate + large.export
     return [
-        Figure(
+        Measurement(
             f"recorded calls per second, {large.prompts:,} prompts",
             large.prompts * CALLS_A_PROMPT / whole,
             "/s",
@@ -29,8 +29,8 @@ def measure() -> list[Figure]:
             f"{whole:.0f} s with exports and report; each call is synced to disk before its caller goes on",
         ),
         *cost_curve.figures(curve),
-        Figure("peak memory", large.memory, "MiB", None, f"{small.memory:.0f} MiB at {small.prompts:,} prompts"),
-        Figure(
+        Measurement("peak memory", large.memory, "MiB", None, f"{small.memory:.0f} MiB at {small.prompts:,} prompts"),
+        Measurement(
             f"peak memory at {large.prompts:,} prompts over that at {small.prompts:,}",
             large.memory / small.memory,
             "times",
@@ -38,5 +38,7 @@ def measure() -> list[Figure]:
             "page caches of 32 MiB fill up; rows in flight are 64 at any size",
             bound="at most",
         ),
-        Figure("run.db", large.size / large.prompts, "bytes a label", None, "with the calls and the row behind it"),
+        Measurement(
+            "run.db", large.size / large.prompts, "bytes a label", None, "with the calls and the row behind it"
+        ),
     ]

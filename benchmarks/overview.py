@@ -28,7 +28,7 @@ Where a section's runs lie far apart, the median settles little, whichever side 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TableLine:
     """One row of a section's table."""
 
     title: str
@@ -45,22 +45,22 @@ class Line:
     @property
     def ratio(self) -> float | None:
         """How many times the other side's figure it is; None where the row is no such ratio."""
-        found = _RATIO.match(self.value.strip("*"))
-        return float(found[1].replace(",", "")) if found and _TARGET.match(self.target) else None
+        match = _RATIO.match(self.value.strip("*"))
+        return float(match[1].replace(",", "")) if match and _TARGET.match(self.target) else None
 
 
-def lines(results: str) -> Iterator[Line]:
+def lines(results: str) -> Iterator[TableLine]:
     """Yield the rows of all tables of four columns, as `benchmarks.run` writes them."""
     for _, title, body in _SECTION.findall(results):
         for row in _ROW.finditer(body):
             if row["name"] not in ("figure", "---"):
-                yield Line(title, row["name"], row["value"], row["target"], row["note"])
+                yield TableLine(title, row["name"], row["value"], row["target"], row["note"])
 
 
 def with_head(results: str) -> str:
     """``results`` with a head that says what its sections say."""
-    found = list(lines(results))
-    missed = [line for line in found if line.missed]
+    every = list(lines(results))
+    missed = [line for line in every if line.missed]
     head = [
         "<!-- head -->",
         INTRODUCTION.strip(),
@@ -92,8 +92,8 @@ def picture(results: str) -> str:
     """
     every = list(lines(results))
     bounded = {(line.title, line.name) for line in every if line.target.startswith("at most")}
-    found = [(line, line.ratio) for line in every if line.ratio is not None and (line.title, line.name) not in bounded]
-    height = ROW * len(found) + 50
+    ratios = [(line, line.ratio) for line in every if line.ratio is not None and (line.title, line.name) not in bounded]
+    height = ROW * len(ratios) + 50
     drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT}>',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
@@ -102,12 +102,12 @@ def picture(results: str) -> str:
         x = _x(tick)
         drawn.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="8" y2="{height - 34}" stroke="#d9d9d9"/>')
         drawn.append(f'<text x="{x:.1f}" y="{height - 16}" text-anchor="middle" fill="#555555">{tick} x</text>')
-    for number, (line, ratio) in enumerate(found):
+    for number, (line, ratio) in enumerate(ratios):
         drawn += _bar(line, ratio, 12 + ROW * number)
     return "\n".join([*drawn, "</svg>", ""])
 
 
-def _bar(line: Line, ratio: float, y: int) -> Iterator[str]:
+def _bar(line: TableLine, ratio: float, y: int) -> Iterator[str]:
     target = _TARGET.match(line.target)
     assert target is not None
     one, end, wanted = _x(1), _x(ratio), _x(float(target[1].replace(",", "")))

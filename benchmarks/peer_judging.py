@@ -21,10 +21,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.peers import vllm_server
-from benchmarks.peers.vllm_server import MODEL, Pace, counters, spent
+from benchmarks.peers.vllm_server import MODEL, ServerPace, counters, spent
 from critic.run.request import RunRequest
 from critic.run.run import run
 
@@ -46,7 +47,7 @@ Score 5: It does all that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredSide:
     """One side's pass over one round's pairs. ``read`` verdicts could be parsed; the tokens are the server's."""
 
     verdicts: int
@@ -60,23 +61,23 @@ class Measured:
         """Verdicts a second."""
         return self.verdicts / self.seconds
 
-    def limit(self, pace: Pace) -> float:
+    def limit(self, pace: ServerPace) -> float:
         """Verdicts a second by tokens alone."""
         return self.verdicts / (self.prompt_tokens / pace.prompt + self.written_tokens / pace.written)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PromptPair:
     """A prompt with two answers."""
 
     prompt: str
     answers: tuple[str, str]
 
 
-Side = Callable[[Path, list[Pair]], Measured]
+Side = Callable[[Path, list[PromptPair]], MeasuredSide]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     if not PEER.is_file() or not vllm_server.PYTHON.is_file():
         raise SystemExit("this benchmark needs `make vllm` and `make peers`")
@@ -93,69 +94,67 @@ def measure() -> list[Figure]:
     return figures(rounds, pace)
 
 
-def play(sides: dict[str, Side], folder: Path, number: int) -> dict[str, Measured]:
+def play(sides: dict[str, Side], folder: Path, number: int) -> dict[str, MeasuredSide]:
     """One round: every side that is compared once, odd rounds backward; in the first, the others too."""
-    found = {}
+    measured = {}
     names = list(sides) if number == 0 else [name for name in sides if name in COMPARED]
     for name in names if number % 2 == 0 else reversed(names):
         drawn = pairs(f"round {number}") if name in COMPARED else pairs(f"round {number}, {name}")[:FURTHER]
-        found[name] = sides[name](folder / f"{number} {name}", drawn)
-        print(f"round {number}, {name}: {found[name]}", flush=True)
-    return found
+        measured[name] = sides[name](folder / f"{number} {name}", drawn)
+        print(f"round {number}, {name}: {measured[name]}", flush=True)
+    return measured
 
 
-def figures(rounds: list[dict[str, Measured]], pace: Pace) -> list[Figure]:
+def figures(rounds: list[dict[str, MeasuredSide]], pace: ServerPace) -> list[Measurement]:
     """Medians over the rounds, and the median of the rounds' ratios."""
 
-    def rate(name: str, title: str, what: str) -> Figure:
-        mine = [found[name] for found in rounds if name in found]
-        read, written, limit = (
-            median(x)
-            for x in zip(
-                *((m.read / m.verdicts, m.written_tokens / m.verdicts, m.limit(pace)) for m in mine), strict=True
-            )
-        )
+    def rate(name: str, title: str, what: str) -> Measurement:
+        mine = [measured[name] for measured in rounds if name in measured]
+        read = median(m.read / m.verdicts for m in mine)
+        written = median(m.written_tokens / m.verdicts for m in mine)
+        limit = median(m.limit(pace) for m in mine)
         note = f"limit {limit:.2f}; {read:.0%} could be read; {written:.0f} tokens written a verdict"
-        return Figure(title, median(m.rate for m in mine), what, note=note)
+        return Measurement(title, median(m.rate for m in mine), what, note=note)
 
-    def ratio(peer: str) -> Figure:
-        times = [found["ours"].rate / found[peer].rate for found in rounds]
-        limit = median(found["ours"].limit(pace) / found[peer].limit(pace) for found in rounds)
+    def ratio(peer: str) -> Measurement:
+        times = [measured["ours"].rate / measured[peer].rate for measured in rounds]
+        limit = median(measured["ours"].limit(pace) / measured[peer].limit(pace) for measured in rounds)
         note = f"limit {limit:.2f}; runs {min(times):.2f} to {max(times):.2f}"
-        return Figure(f"cai judge / {peer}", median(times), "x", TARGET, note)
+        return Measurement(f"cai judge / {peer}", median(times), "x", TARGET, note)
 
     more = rounds[0]["16 principles"].seconds / FURTHER / (rounds[0]["UltraFeedback"].seconds / PAIRS)
     return [
-        Figure("the server alone, reading", pace.prompt, "tokens/s"),
-        Figure("the server alone, writing", pace.written, "tokens/s", note=f"{PAIRS} answers at once"),
+        Measurement("the server alone, reading", pace.prompt, "tokens/s"),
+        Measurement("the server alone, writing", pace.written, "tokens/s", note=f"{PAIRS} answers at once"),
         rate("ours", "cai judge, logprob", "verdicts/s"),
         rate("UltraFeedback", "distilabel UltraFeedback", "verdicts/s"),
         rate("PrometheusEval", "distilabel PrometheusEval", "verdicts/s"),
         ratio("UltraFeedback"),
         ratio("PrometheusEval"),
         rate("16 principles", f"cai judge, logprob, {PRINCIPLES} principles", "votes/s"),
-        Figure(f"time for {2 * PRINCIPLES} votes a pair / UltraFeedback's for one verdict", more, "x"),
+        Measurement(f"time for {2 * PRINCIPLES} votes a pair / UltraFeedback's for one verdict", more, "x"),
         rate("cot", f"cai judge, cot, at most {PEER_TOKENS} tokens", "verdicts/s"),
     ]
 
 
-def pairs(draw: str) -> list[Pair]:
+def _example(name: str) -> list[Any]:
+    return [json.loads(line) for line in (ROOT / "examples" / name).read_text("utf-8").splitlines()]
+
+
+def pairs(draw: str) -> list[PromptPair]:
     """Prompts of the examples, each with two answers of five sentences that are drawn from the examples' answers."""
-    prompts, rows = (
-        [json.loads(line) for line in (ROOT / "examples" / name).read_text("utf-8").splitlines()]
-        for name in ("prompts.jsonl", "answers.jsonl")
-    )
+    prompts, rows = _example("prompts.jsonl"), _example("answers.jsonl")
     asked = [row["prompt"] for row in prompts if isinstance(row.get("prompt"), str)]
     sentences = sorted({s for row in rows for answer in row["responses"] for s in answer.split(". ")})
     rng = random.Random(draw)
     answers = [". ".join(rng.sample(sentences, 5)) for _ in range(2 * PAIRS)]
-    return [Pair(asked[i % len(asked)], (answers[2 * i], answers[2 * i + 1])) for i in range(PAIRS)]
+    return [PromptPair(asked[i % len(asked)], (answers[2 * i], answers[2 * i + 1])) for i in range(PAIRS)]
 
 
 def judge(url: str, mode: str, principles: int) -> Side:
     """`cai judge` with so many principles a pair."""
 
-    def side(folder: Path, pairs: list[Pair]) -> Measured:
+    def side(folder: Path, pairs: list[PromptPair]) -> MeasuredSide:
         folder.mkdir()
         rows = [json.dumps({"prompt": pair.prompt, "responses": pair.answers}) for pair in pairs]
         (folder / "pairs.jsonl").write_text("\n".join(rows), "utf-8")
@@ -167,7 +166,7 @@ def judge(url: str, mode: str, principles: int) -> Side:
         votes, unread = outcome.results.statistics.votes, int(outcome.results.statistics.unreadable.total)
         if votes != 2 * principles * len(pairs):
             raise AssertionError(f"{votes} votes on {len(pairs)} pairs: {outcome.progress}")
-        return Measured(votes, votes - unread, outcome.seconds, *spent(before, counters(url)))
+        return MeasuredSide(votes, votes - unread, outcome.seconds, *spent(before, counters(url)))
 
     return side
 
@@ -175,7 +174,7 @@ def judge(url: str, mode: str, principles: int) -> Side:
 def distilabel(url: str, task: str) -> Side:
     """One of distilabel's tasks, in a process of its own."""
 
-    def side(folder: Path, pairs: list[Pair]) -> Measured:
+    def side(folder: Path, pairs: list[PromptPair]) -> MeasuredSide:
         rows = [{"instruction": pair.prompt, "generations": pair.answers} for pair in pairs]
         job = {"url": url, "model": MODEL, "task": task, "max_tokens": PEER_TOKENS, "rubric": RUBRIC, "pairs": rows}
         before = counters(url)
@@ -183,7 +182,7 @@ def distilabel(url: str, task: str) -> Side:
         done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"distilabel failed:\n{done.stderr[-3000:]}")
-        found = json.loads(done.stdout.splitlines()[-1])
-        return Measured(len(pairs), found["parsed"], found["seconds"], *spent(before, counters(url)))
+        told = json.loads(done.stdout.splitlines()[-1])
+        return MeasuredSide(len(pairs), told["parsed"], told["seconds"], *spent(before, counters(url)))
 
     return side

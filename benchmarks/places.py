@@ -41,7 +41,7 @@ class Queue(Generic[T]):
         self._done += seconds * share if self._items else 0.0
 
 
-class Batch(Generic[T]):
+class Convoy(Generic[T]):
     """Items that go forward together: a step of all takes ``fixed`` seconds, and ``each`` more for each of them."""
 
     def __init__(self, fixed: float, each: float) -> None:

@@ -6,7 +6,7 @@ GPUs, but for the batch: one example at a time, and 32 answers written at a time
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import trainers
 from trainers import catalogue, config
 from trainers.method import load
 from trainers.planning.dry_run import GIGA, case_of
-from trainers.planning.memory import Plan
+from trainers.planning.memory import MemoryPlan
 from trainers.planning.settings import Device
 
 CONFIGS = Path(trainers.__file__ or "").parent / "configs"
@@ -60,12 +60,12 @@ ROW = ("weights", "gradients", "optimiser", "references", "rollouts", "reward mo
 
 
 @dataclass(frozen=True)
-class Line:
+class PlanLine:
     """A method and what learns (`LEARNT`): its plan on so many GPUs, or why there is none."""
 
     method: str
     learnt: str
-    plan: Plan | None
+    plan: MemoryPlan | None
     gpus: int
     refusal: str = ""
 
@@ -79,22 +79,23 @@ class Line:
         return f"{name} {sizes} | **{self.plan.peak / GIGA:.1f}** of {self.gpus} x 80 | {disk:,.0f} |"
 
 
-def _part(plan: Plan, name: str) -> int:
+def _part(plan: MemoryPlan, name: str) -> int:
     """Return the most of a part that is there in any phase."""
-    fixed = sum(size for key, size in plan.always.items() if key.startswith(name))
-    return fixed + max(
-        sum(size for key, size in parts.items() if key.startswith(name)) for parts in plan.phases.values()
-    )
+
+    def of(parts: Mapping[str, int]) -> int:
+        return sum(size for key, size in parts.items() if key.startswith(name))
+
+    return of(plan.always) + max(map(of, plan.phases.values()))
 
 
-def lines(folder: Path, reward: Path) -> Iterator[Line]:
+def lines(folder: Path, reward: Path) -> Iterator[PlanLine]:
     """Yield a line for each method and each that learns."""
     for method in catalogue.names():
         for learnt in LEARNT:
             yield line(method, learnt, folder, reward)
 
 
-def line(method: str, learnt: str, folder: Path, reward: Path) -> Line:
+def line(method: str, learnt: str, folder: Path, reward: Path) -> PlanLine:
     """Plan a method on as few GPUs as it takes."""
     given = [f"model={folder}", "per_device_train_batch_size=1", "use_cpu=true", "save_total_limit=1"]
     kind = load(method)
@@ -108,9 +109,9 @@ def line(method: str, learnt: str, folder: Path, reward: Path) -> Line:
         setting = replace(case.setting, processes=gpus, sharded=gpus > 1)
         plan = replace(case, setting=setting).plan
         if plan.peak <= GPU:
-            return Line(method, learnt, plan, gpus)
+            return PlanLine(method, learnt, plan, gpus)
         gpus *= 2
-    return Line(method, learnt, None, gpus, f"refused: {plan.peak / GIGA:,.0f} GB")
+    return PlanLine(method, learnt, None, gpus, f"refused: {plan.peak / GIGA:,.0f} GB")
 
 
 def page() -> str:
@@ -125,7 +126,7 @@ def page() -> str:
     return "\n".join([*parts, TAIL])
 
 
-def table(name: str, rows: Sequence[Line]) -> str:
+def table(name: str, rows: Sequence[PlanLine]) -> str:
     """Return the section of one model."""
     head = f"| method | | {' | '.join(ROW)} | peak | disk |"
     rule = f"|---|---|{'---:|' * (len(ROW) + 2)}"

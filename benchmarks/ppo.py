@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from benchmarks.figures import Figure, alternate
+from benchmarks.figures import Measurement, alternate
 from benchmarks.prefix_tree import text
 from critic.local import embedded
 from critic.local.loading import default_device, default_dtype
@@ -34,7 +34,7 @@ from trainers.online.models import _with_entropy
 from trainers.online.prompts import Ask
 from trainers.online.run import load_policy, read_prompts
 from trainers.online.scoring import EngineReward
-from trainers.online.writing.rollout import HfWriter, Sample, Task
+from trainers.online.writing.rollout import HfWriter, RolloutTask, Sample
 
 TITLE = "PPO, beside a plain loop"
 PROMPTS, SAMPLES, RUNS = 2, 4, 3
@@ -44,7 +44,7 @@ TARGET = 1.5
 PARTS = ("rollout", "scoring", "update")
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     with tempfile.TemporaryDirectory() as folder:
         return compare(embedded.fetch(), Path(folder), WORDS, TOKENS, RUNS)
@@ -57,27 +57,31 @@ def compare(
     tokens: tuple[int, int],
     runs: int,
     dtype: torch.dtype | None = None,
-) -> list[Figure]:
+) -> list[Measurement]:
     """Take ``runs`` steps with both sides, after one each to warm up."""
     reward = reward_model(model, folder / "reward")
     config = settings(model, reward, folder, words, tokens[1], dtype or default_dtype(default_device()))
     seconds: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
-    with closing(Measured.opened(config, tokens)) as ours:
-        plain = Plain(ours)
+    with closing(MeasuredTrainer.opened(config, tokens)) as ours:
+        plain = PlainLoop(ours)
 
         def step(side: str) -> float:
-            found = ours.step() if side == "ours" else plain.step()
-            seconds[side].append(found)
-            return 1 / sum(found.values())
+            seconds_of = ours.step() if side == "ours" else plain.step()
+            seconds[side].append(seconds_of)
+            return 1 / sum(seconds_of.values())
 
         step("ours"), step("plain")
         measured = alternate(lambda: step("ours"), lambda: step("plain"), runs)
         limit = f"token count {plain.tokens() / ours.tokens():.2f}; {measured.spread}"
-    figures = [Figure("a step", 1 / measured.a, "s"), Figure("a step of the plain loop", 1 / measured.b, "s")]
+
+    def mean_of(steps: list[dict[str, float]], part: str) -> float:
+        return sum(step[part] for step in steps[1:]) / runs
+
+    figures = [Measurement("a step", 1 / measured.a, "s"), Measurement("a step of the plain loop", 1 / measured.b, "s")]
     for part in PARTS:
-        both = [sum(found[part] for found in seconds[side][1:]) / runs for side in ("ours", "plain")]
-        figures.append(Figure(f"{part}", both[0], "s", note=f"plain loop {both[1]:.2f} s"))
-    return [*figures, Figure("plain / ours", measured.ratio, "x", TARGET, limit)]
+        own, plain_loop = mean_of(seconds["ours"], part), mean_of(seconds["plain"], part)
+        figures.append(Measurement(f"{part}", own, "s", note=f"plain loop {plain_loop:.2f} s"))
+    return [*figures, Measurement("plain / ours", measured.ratio, "x", TARGET, limit)]
 
 
 def reward_model(model: Path, folder: Path) -> Path:
@@ -113,7 +117,7 @@ def lengths(tokens: tuple[int, int], step: int) -> list[int]:
     return [rng.randint(*tokens) for _ in range(PROMPTS * SAMPLES)]
 
 
-class Measured(PPOTrainer):
+class MeasuredTrainer(PPOTrainer):
     """This trainer, with answers of given lengths, and nothing written to disk."""
 
     lengths: tuple[int, int]
@@ -121,7 +125,7 @@ class Measured(PPOTrainer):
     seconds: dict[str, float]
 
     @classmethod
-    def opened(cls, config: PPOConfig, tokens: tuple[int, int]) -> "Measured":
+    def opened(cls, config: PPOConfig, tokens: tuple[int, int]) -> "MeasuredTrainer":
         """Load all that ``config`` names."""
         trainee = load_policy(config)
         model: Any = trainee.model  # without adapters it is transformers' own
@@ -138,25 +142,26 @@ class Measured(PPOTrainer):
     def tokens(self) -> int:
         """How many tokens go through a model to read all of the last step's answers."""
         asks = {sample.task.ask for sample in self.samples}
-        return sum(len(ask.ids) for ask in asks) + sum(len(sample.ids) for sample in self.samples)
+        asked = sum(len(ask.ids) for ask in asks)
+        return asked + sum(len(sample.ids) for sample in self.samples)
 
     def _write(self, asks: Sequence[Ask], count: int, *what: object) -> list[Sample]:
         self._writer.refresh(self.models.written())
         each = iter(lengths(self.lengths, self.state.global_step))
-        self.samples = self._writer.write([Task(a, i, next(each), 1.0) for a in asks for i in range(count)])
+        self.samples = self._writer.write([RolloutTask(a, i, next(each), 1.0) for a in asks for i in range(count)])
         return self.samples
 
     def _finish_step(self, rows: list[Row], logs: dict[str, float]) -> None:
         self.seconds = {part: logs[f"seconds/{part}"] for part in PARTS}
 
 
-class Plain:
+class PlainLoop:
     """The plain loop. Rows are prompts, filled up on the left, with their answers, filled up on the right.
 
     Two of each model would not fit beside each other: it borrows those of ``ours``, with transformers' attention.
     """
 
-    def __init__(self, ours: Measured) -> None:
+    def __init__(self, ours: MeasuredTrainer) -> None:
         self.config, self.asks, self.device = ours.args, ours.asks.asks, ours.accelerator.device
         self.autocast, self.optimizer = ours.accelerator.autocast, ours.optimizer
         models: Any = ours.models
@@ -247,16 +252,16 @@ class Plain:
             input_ids=rows, attention_mask=mask, position_ids=places(mask), logits_to_keep=kept, use_cache=False
         ).logits[:, :-1]
         flat, targets = logits.flatten(0, 1), rows[:, 1 - kept :].flatten()
-        found = _with_entropy(flat, targets, 1.0) if entropy else logprobs(flat, targets)
-        return found.view(*answers.shape, *found.shape[1:])
+        read = _with_entropy(flat, targets, 1.0) if entropy else logprobs(flat, targets)
+        return read.view(*answers.shape, *read.shape[1:])
 
     def values(self, rows: Tensor, mask: Tensor, answers: Tensor) -> Tensor:
         """Return the value before each answer token, ``[A, T]``."""
         hidden = self.value.model(
             input_ids=rows, attention_mask=mask, position_ids=places(mask), use_cache=False
         ).last_hidden_state[:, -answers.shape[1] - 1 : -1]
-        found: Tensor = self.value.score(hidden).squeeze(-1).float()
-        return found
+        values: Tensor = self.value.score(hidden).squeeze(-1).float()
+        return values
 
 
 def places(mask: Tensor) -> Tensor:

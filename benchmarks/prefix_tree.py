@@ -15,7 +15,7 @@ from math import exp
 import torch
 from transformers import AutoTokenizer, BatchEncoding
 
-from benchmarks.figures import Figure, alternate
+from benchmarks.figures import Measurement, alternate
 from critic.chats.chat import Chat
 from critic.chats.tokens import from_chats
 from critic.engine import Choices, Completion, Node, OwnTokens, Request, Sampling, Score, reads
@@ -35,7 +35,7 @@ with for into slowly often never gladly
 """
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     dtype = str(default_dtype(default_device())).removeprefix("torch.")
     figures = []
@@ -76,9 +76,11 @@ def separately(trees: Sequence[Node]) -> list[Node]:
     ]
 
 
-def judging(engine: HfEngine, dtype: str, pairs: int) -> list[Figure]:
+def judging(engine: HfEngine, dtype: str, pairs: int) -> list[Measurement]:
     """Votes a second on both sides, a run a pair in both orders; and how far their probabilities are apart."""
-    shared = [[judge_tree(pair, swapped) for swapped in (False, True)] for pair in range(pairs)]
+    shared = []
+    for pair in range(pairs):
+        shared.append([judge_tree(pair, swapped) for swapped in (False, True)])
     alone = [separately(trees) for trees in shared]
     limit = sum(map(tokens, alone)) / sum(map(tokens, shared))
     votes: dict[str, list[float]] = {"shared": [], "alone": []}
@@ -96,32 +98,38 @@ def judging(engine: HfEngine, dtype: str, pairs: int) -> list[Figure]:
     allowed = 1e-3 if dtype == "float32" else 0.05
     apart = f"largest difference of a vote's probability ({dtype})"
     return [
-        Figure(f"prefix tree ({dtype})", runs.a, "votes/s"),
-        Figure(f"one prompt a vote ({dtype})", runs.b, "votes/s"),
-        Figure(f"prefix tree / one prompt a vote ({dtype})", runs.ratio, "x", 3.0, f"limit {limit:.2f}; {runs.spread}"),
-        Figure(apart, worst, "", allowed, f"{len(votes['shared'])} votes", "at most"),
+        Measurement(f"prefix tree ({dtype})", runs.a, "votes/s"),
+        Measurement(f"one prompt a vote ({dtype})", runs.b, "votes/s"),
+        Measurement(
+            f"prefix tree / one prompt a vote ({dtype})", runs.ratio, "x", 3.0, f"limit {limit:.2f}; {runs.spread}"
+        ),
+        Measurement(apart, worst, "", allowed, f"{len(votes['shared'])} votes", "at most"),
     ]
 
 
-def contrast(engine: HfEngine, dtype: str) -> list[Figure]:
+def contrast(engine: HfEngine, dtype: str) -> list[Measurement]:
     """Tokens a second through `contrast` trees, logits at nearly every token."""
     trees = [contrast_tree(0)]
     count = tokens(trees)
     saved = tokens(separately(trees)) / count
     rate = count / min(seconds(engine, trees) for _ in range(RUNS))
     return [
-        Figure(f"contrast trees ({dtype})", rate, "tokens/s", note=f"one chat each has {saved:.2f} times the tokens")
+        Measurement(
+            f"contrast trees ({dtype})", rate, "tokens/s", note=f"one chat each has {saved:.2f} times the tokens"
+        )
     ]
 
 
-def generation(engine: HfEngine, dtype: str) -> list[Figure]:
+def generation(engine: HfEngine, dtype: str) -> list[Measurement]:
     """Write 16 answers, sampling at temperature 1, with the engine and with ``generate``."""
     rng = random.Random("generation")
     requests = [Request((user(text(rng, rng.randrange(40, 90))),), Sampling(NEW_TOKENS), i) for i in range(ANSWERS)]
     loaded = load(str(embedded.fetch()), getattr(torch, dtype), default_device(), "sdpa")
     model, tokenizer = loaded.model, loaded.tokenizer
     tokenizer.padding_side = "left"
-    chats = [[message.model_dump() for message in request.messages] for request in requests]
+    chats = []
+    for request in requests:
+        chats.append([message.model_dump() for message in request.messages])
     prompts = tokenizer.apply_chat_template(
         chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
     )
@@ -143,9 +151,9 @@ def generation(engine: HfEngine, dtype: str) -> list[Figure]:
 
     runs = alternate(ours, theirs, RUNS)
     return [
-        Figure(f"writing, {ANSWERS} answers at a time ({dtype})", runs.a, "tokens/s", note="prompts included"),
-        Figure(f"transformers' generate ({dtype})", runs.b, "tokens/s", note="prompts included"),
-        Figure("writing / generate", runs.ratio, "x", 1.0, runs.spread),
+        Measurement(f"writing, {ANSWERS} answers at a time ({dtype})", runs.a, "tokens/s", note="prompts included"),
+        Measurement(f"transformers' generate ({dtype})", runs.b, "tokens/s", note="prompts included"),
+        Measurement("writing / generate", runs.ratio, "x", 1.0, runs.spread),
     ]
 
 
@@ -173,7 +181,7 @@ def scores(engine: HfEngine, trees: Sequence[Node]) -> list[Score]:
     async def gather() -> list[tuple[Score, ...]]:
         return await asyncio.gather(*(engine.score(tree) for tree in trees))
 
-    return [score for found in asyncio.run(gather()) for score in found]
+    return [score for of_tree in asyncio.run(gather()) for score in of_tree]
 
 
 async def _complete(engine: HfEngine, requests: Sequence[Request]) -> list[Completion]:

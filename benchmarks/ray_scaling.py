@@ -20,7 +20,7 @@ from statistics import linear_regression, median
 from typing import NamedTuple
 
 from benchmarks.cost_curve import CONSTITUTION
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from critic.cluster.shard_worker import SHARDS_AT_ONCE
 from critic.local import processor
 from critic.run.execute import Progress
@@ -38,44 +38,56 @@ Told = Callable[[Progress, int, int | None], None]
 SIDES: tuple[Side, ...] = (("plain", 1), ("ray", 1), ("plain", 2), ("ray", 2))
 
 
-class Rate(NamedTuple):
+class ClusterRate(NamedTuple):
     """Rows a second, and the seconds of the start."""
 
     rows: float
     start: float
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        rounds = [{side: rate(folder, *side) for side in SIDES} for _ in range(RUNS)]
+        rounds = []
+        for _ in range(RUNS):
+            rounds.append({side: rate(folder, *side) for side in SIDES})
         needed, bound, batch = json.loads(child(folder, "kill", 2, KILL_ROWS))
     return [*scaling(rounds), *killed(needed, bound, batch)]
 
 
-def scaling(rounds: list[dict[Side, Rate]]) -> list[Figure]:
+def scaling(rounds: list[dict[Side, ClusterRate]]) -> list[Measurement]:
     """The figures of the first two comparisons; ratios are of runs of one round."""
-    plain, one, plain_two, two = ([found[side] for found in rounds] for side in SIDES)
+    by_side = {}
+    for side in SIDES:
+        by_side[side] = [rate[side] for rate in rounds]
+    plain, one, plain_two, two = by_side.values()
     slower, slower_two, faster = ratios(plain, one), ratios(plain_two, two), ratios(two, one)
     own = "Ray's own processes take their share of it"
     limit = "limit 2, and more as Ray's own processes are there once"
+    start = median(rate.start for rate in one + two)
+
+    def rows(rates: list[ClusterRate]) -> float:
+        return median(rate.rows for rate in rates)
+
     return [
-        Figure("cai judge, one core", median(found.rows for found in plain), "rows/s"),
-        Figure("cai judge --on ray, one actor on that core", median(found.rows for found in one), "rows/s"),
-        Figure(
+        Measurement("cai judge, one core", rows(plain), "rows/s"),
+        Measurement("cai judge --on ray, one actor on that core", rows(one), "rows/s"),
+        Measurement(
             "time with Ray / without, one core", median(slower), "x", OVERHEAD, f"{own}; {spread(slower)}", "at most"
         ),
-        Figure("cai judge, two cores", median(found.rows for found in plain_two), "rows/s"),
-        Figure("cai judge --on ray, two actors on them", median(found.rows for found in two), "rows/s"),
-        Figure("time with Ray / without, two cores", median(slower_two), "x", OVERHEAD, spread(slower_two), "at most"),
-        Figure("two actors / one", median(faster), "x", 1.6, f"{limit}; {spread(faster)}"),
-        Figure("start of Ray, actors and models", median(found.start for found in one + two), "s", None, "once a run"),
+        Measurement("cai judge, two cores", rows(plain_two), "rows/s"),
+        Measurement("cai judge --on ray, two actors on them", rows(two), "rows/s"),
+        Measurement(
+            "time with Ray / without, two cores", median(slower_two), "x", OVERHEAD, spread(slower_two), "at most"
+        ),
+        Measurement("two actors / one", median(faster), "x", 1.6, f"{limit}; {spread(faster)}"),
+        Measurement("start of Ray, actors and models", start, "s", None, "once a run"),
     ]
 
 
-def ratios(these: list[Rate], those: list[Rate]) -> list[float]:
+def ratios(these: list[ClusterRate], those: list[ClusterRate]) -> list[float]:
     """How many times the rate of the other side this side has, round by round."""
     return [one.rows / other.rows for one, other in zip(these, those, strict=True)]
 
@@ -85,15 +97,15 @@ def spread(ratios: list[float]) -> str:
     return f"runs {min(ratios):.2f} to {max(ratios):.2f}"
 
 
-def killed(needed: float, bound: float, batch: float) -> list[Figure]:
+def killed(needed: float, bound: float, batch: float) -> list[Measurement]:
     """The figures of the killed node: seconds from the kill to the end, and what one node needs for what was left."""
     note = f"{bound:.1f} s for what was left on one node, and {batch:.1f} s for a batch; {AT_ONCE} shards are one"
     return [
-        Figure("from the kill of one node of two to the end", needed, "s", bound + batch, note, "at most"),
+        Measurement("from the kill of one node of two to the end", needed, "s", bound + batch, note, "at most"),
     ]
 
 
-def rate(folder: Path, kind: str, cores: int) -> Rate:
+def rate(folder: Path, kind: str, cores: int) -> ClusterRate:
     """Rows a second by the slope of one run's points, and what is left of its time: the start.
 
     With Ray the first shards of all actors don't count, which begin at different times, nor the last, which end
@@ -105,7 +117,7 @@ def rate(folder: Path, kind: str, cores: int) -> Rate:
     steady = [point for point in points if max(1, at_once) <= point[0] <= rows - SHARDS_AT_ONCE * at_once]
     done, when = zip(*steady, strict=True)
     slope = linear_regression(done, when).slope
-    return Rate(1 / slope, seconds - rows * slope)
+    return ClusterRate(1 / slope, seconds - rows * slope)
 
 
 def child(folder: Path, kind: str, cores: int, rows: int) -> str:
@@ -153,16 +165,16 @@ def ray(folder: str, cores: int, rows: int) -> None:
 
 def timed(folder: str, rows: int, judge: Callable[[RunRequest, Path, Told], object]) -> None:
     """Print the seconds of a run, and at which of them how many rows were finished."""
-    found: dict[int, float] = {}
+    seconds: dict[int, float] = {}
     began = time.monotonic()
 
     def told(progress: Progress, calls: int, total: int | None) -> None:
-        found.setdefault(progress.rows, time.monotonic() - began)
+        seconds.setdefault(progress.rows, time.monotonic() - began)
 
     request = RunRequest(f"{folder}/c.yaml", f"{folder}/{rows}.jsonl", ("embedded",), None)
     with tempfile.TemporaryDirectory() as out:
         judge(request, Path(out) / "out", told)
-        print(json.dumps([time.monotonic() - began, list(found.items())]))
+        print(json.dumps([time.monotonic() - began, list(seconds.items())]))
 
 
 def kill(folder: str, cores: int, rows: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from transformers import set_seed
 
 from benchmarks import data, reward_model
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.run import render
 from critic.evaluation.accuracy import Labelled
 from trainers import models
@@ -29,7 +29,7 @@ TRL = "TRL .629, .576 to .683"
 TRL_LOW = 0.576
 
 
-def train_and_measure(out: Path, limit: int | None = None, trl_minutes: float | None = None) -> list[Figure]:
+def train_and_measure(out: Path, limit: int | None = None, trl_minutes: float | None = None) -> list[Measurement]:
     """Train a model into ``out`` and judge the held-out pairs with it; ``limit`` takes only so many of each."""
     labels, _ = data.harmless(data.data_folder())
     held_out = [label for label in labels if data.is_held_out(label)][:limit]
@@ -38,10 +38,12 @@ def train_and_measure(out: Path, limit: int | None = None, trl_minutes: float | 
     trainer.train()
     minutes = (time.perf_counter() - began) / 60
     trainer.save_model(str(out))
+    trained = [example.where for example in trainer.examples.examples]
+    too_long = [row.where for row in trainer.examples.refused]
     split = {
-        "trained": [example.where for example in trainer.examples.examples],
+        "trained": trained,
         "held_out": [label.id for label in held_out],
-        "too_long": [row.where for row in trainer.examples.refused],
+        "too_long": too_long,
     }
     (out / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
     accuracy, *others = reward_model.agreement(asyncio.run(reward_model.judge(out, held_out)))
@@ -49,8 +51,8 @@ def train_and_measure(out: Path, limit: int | None = None, trl_minutes: float | 
     rows = f"{len(trainer.examples)} pairs of up to {reward_model.MAX_TOKENS} tokens"
     beside = "" if trl_minutes is None else f"; TRL {trl_minutes:.1f} min"
     return [
-        Figure("training", minutes, "min", trl_minutes, rows + beside, "at most"),
-        Figure(accuracy.name, accuracy.value, "", TRL_LOW, note),
+        Measurement("training", minutes, "min", trl_minutes, rows + beside, "at most"),
+        Measurement(accuracy.name, accuracy.value, "", TRL_LOW, note),
         *others,
     ]
 

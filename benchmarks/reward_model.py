@@ -19,7 +19,7 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
 from benchmarks import data
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.run import render
 from constitution import load
 from critic.chats.chat import Chat
@@ -42,17 +42,20 @@ TARGET = 0.55
 MINUTES = 15
 
 
-def train_and_measure(out: Path) -> list[Figure]:
+def train_and_measure(out: Path) -> list[Measurement]:
     """Train a model into ``out``, write its split beside it, and judge the held-out pairs with it."""
     labels, left_out = data.harmless(data.data_folder())
     held_out = [label for label in labels if data.is_held_out(label)]
     rows = encoded([label for label in labels if not data.is_held_out(label)])
     short = [row for row in rows if row["length"] <= MAX_TOKENS]
+    trained = [row["id"] for row in short]
+    too_long = [row["id"] for row in rows if row["length"] > MAX_TOKENS]
+    reasons = {row.id: row.reason for row in left_out}
     split = {
-        "trained": [row["id"] for row in short],
+        "trained": trained,
         "held_out": [label.id for label in held_out],
-        "too_long": [row["id"] for row in rows if row["length"] > MAX_TOKENS],
-        "left_out": {row.id: row.reason for row in left_out},
+        "too_long": too_long,
+        "left_out": reasons,
     }
     minutes = train(short, out) / 60
     (out / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
@@ -60,8 +63,8 @@ def train_and_measure(out: Path) -> list[Figure]:
     judged = asyncio.run(judge(out, held_out))
     rate = len(judged) / (time.perf_counter() - began)
     return [
-        Figure("training", minutes, "min", MINUTES, f"{len(short)} pairs of up to {MAX_TOKENS} tokens", "at most"),
-        Figure("judging", rate, "pairs/s", note="the model's loading included"),
+        Measurement("training", minutes, "min", MINUTES, f"{len(short)} pairs of up to {MAX_TOKENS} tokens", "at most"),
+        Measurement("judging", rate, "pairs/s", note="the model's loading included"),
         *agreement(judged),
     ]
 
@@ -134,17 +137,17 @@ async def judge(folder: Path, labels: Sequence[Labelled]) -> list[Judged]:
         await engine.close()
 
 
-def agreement(judged: Sequence[Judged]) -> list[Figure]:
+def agreement(judged: Sequence[Judged]) -> list[Measurement]:
     """How often the model, and length alone, agree with people; how far its probabilities are to be trusted."""
-    found = accuracy.figures(judged)
+    measured = accuracy.figures(judged)
     shorter = accuracy.figures(accuracy.by_length([answer.label for answer in judged], longer=False))
-    assert found.accuracy and found.calibration and shorter.accuracy
-    interval = f"{len(judged)} held-out pairs, {found.accuracy.low:.3f} to {found.accuracy.high:.3f}"
+    assert measured.accuracy and measured.calibration and shorter.accuracy
+    interval = f"{len(judged)} held-out pairs, {measured.accuracy.low:.3f} to {measured.accuracy.high:.3f}"
     return [
-        Figure("agreement with people", found.accuracy.estimate, "", TARGET, interval),
-        Figure("agreement of always the shorter answer", shorter.accuracy.estimate, ""),
-        Figure("expected calibration error", found.calibration.estimate, ""),
-        Figure("pairs that could not be judged", found.unreadable, "", 0, bound="at most"),
+        Measurement("agreement with people", measured.accuracy.estimate, "", TARGET, interval),
+        Measurement("agreement of always the shorter answer", shorter.accuracy.estimate, ""),
+        Measurement("expected calibration error", measured.calibration.estimate, ""),
+        Measurement("pairs that could not be judged", measured.unreadable, "", 0, bound="at most"),
     ]
 
 

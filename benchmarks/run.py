@@ -26,7 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import benchmarks
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.overview import picture, with_head
 
 FOLDER = Path(__file__).parent
@@ -94,7 +94,7 @@ def run(name: str, short: bool) -> bool:
             print(f"{name} failed with exit code {child.returncode}; its section is unchanged", file=sys.stderr)
             return False
         measured = json.loads(out.read_text())
-    figures = [Figure(**figure) for figure in measured["figures"]]
+    figures = [Measurement(**figure) for figure in measured["figures"]]
     section = render(measured["title"], measured["about"], figures, time.monotonic() - began)
     print(section)
     write_section(name, section)
@@ -109,7 +109,7 @@ def write_section(name: str, section: str) -> None:
     RESULTS.with_name("results.svg").write_text(picture(after))
 
 
-def render(title: str, about: str, figures: Iterable[Figure], seconds: float | None = None) -> str:
+def render(title: str, about: str, figures: Iterable[Measurement], seconds: float | None = None) -> str:
     """One section of ``RESULTS.md``: the table, where and on what it was measured, and how long that took if known."""
     lines = [f"## {title}", "", about, "", "| figure | value | target | note |", "|---|---:|---:|---|"]
     lines += [row(figure) for figure in figures]
@@ -119,7 +119,7 @@ def render(title: str, about: str, figures: Iterable[Figure], seconds: float | N
     return "\n".join(lines)
 
 
-def row(figure: Figure) -> str:
+def row(figure: Measurement) -> str:
     """One line of the table; a missed target is printed bold, with MISSED."""
     unit = f" {figure.unit}" if figure.unit else ""
     target = "" if figure.target is None else f"{figure.bound} {rounded(figure.target)}"
@@ -172,8 +172,8 @@ def hardware() -> str:
 def cpu_model() -> str:
     """The processor's name, as the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
+    model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    return model[1] if model else platform.processor() or platform.machine()
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 from benchmarks.cost_curve import CONSTITUTION
-from benchmarks.figures import Alternated, Figure, alternate
+from benchmarks.figures import Alternated, Measurement, alternate
 from benchmarks.peers.vllm_server import PYTHON
 
 TITLE = "Saturation of vLLM"
@@ -37,21 +37,21 @@ class Sent:
     written: int = 0
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """Run both sides in a process of the environment that has vLLM."""
     if not PYTHON.is_file():
         raise SystemExit("this benchmark needs `make vllm`")
     command = [str(PYTHON), "-c", f"from benchmarks.saturation import child; child({PROMPTS}, {RUNS})"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads(done.stdout.splitlines()[-1])
     times, tokens = (
-        Alternated(*found["times"]),
-        f"{found['prompt_tokens']:,} prompt and {found['written']:,} new tokens",
+        Alternated(*told["times"]),
+        f"{told['prompt_tokens']:,} prompt and {told['written']:,} new tokens",
     )
     return [
-        Figure(f"cai generate, {PROMPTS} prompts, {found['requests']} requests", times.a, "s", note=tokens),
-        Figure("vLLM alone, all requests at once", times.b, "s"),
-        Figure("cai generate / vLLM alone", times.ratio, "x", TARGET, times.spread, "at most"),
+        Measurement(f"cai generate, {PROMPTS} prompts, {told['requests']} requests", times.a, "s", note=tokens),
+        Measurement("vLLM alone, all requests at once", times.b, "s"),
+        Measurement("cai generate / vLLM alone", times.ratio, "x", TARGET, times.spread, "at most"),
     ]
 
 
@@ -64,7 +64,7 @@ def child(prompts: int, runs: int) -> None:
     options = {"context": "2048", "kv_gib": "4"}
     with asyncio.Runner() as runner, tempfile.TemporaryDirectory() as name:
         engine = runner.run(_async(open_engine, str(embedded.fetch()), settings(options, "embedded")))
-        sides = Sides(engine, Path(name), prompts)
+        sides = SaturationSides(engine, Path(name), prompts)
         runner.run(sides.ours(4))
         runner.run(sides.alone())
         times = alternate(lambda: runner.run(sides.ours(prompts)), lambda: runner.run(sides.alone()), runs)
@@ -74,7 +74,7 @@ def child(prompts: int, runs: int) -> None:
     print(json.dumps({"times": times, "requests": len(sides.sent), "prompt_tokens": read, "written": written}))
 
 
-class Sides:
+class SaturationSides:
     """Both sides on one engine; ``sent`` holds what the last run sent to vLLM."""
 
     def __init__(self, engine: Any, folder: Path, prompts: int) -> None:

@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import mixed
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.mixed import label
-from benchmarks.serving import Connection, Served, connections, postgres, serving, start
+from benchmarks.serving import KeptConnection, Served, connections, postgres, serving, start
 from service.api.paging import encode
 
 TITLE = "Labels through the API"
@@ -30,21 +30,21 @@ SHORT = {"MIXED_SECONDS": 20.0}
 PAGE_ROWS, PAGE, PAGES = 5_000_000, 50, 40
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
-    found = []
+    figures = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # a killed server's files may linger
         folder = Path(name)
         with serving(folder / "sqlite", worker=False) as served:
-            found += rates("SQLite", served)
+            figures += rates("SQLite", served)
         with postgres(folder / "postgres") as url, serving(folder / "on postgres", url, worker=False) as served:
-            found += rates("PostgreSQL", served)
-        found += pages(folder / "pages")
-        found += mixed_load(folder / "mixed")
-    return found
+            figures += rates("PostgreSQL", served)
+        figures += pages(folder / "pages")
+        figures += mixed_load(folder / "mixed")
+    return figures
 
 
-def mixed_load(folder: Path) -> list[Figure]:
+def mixed_load(folder: Path) -> list[Measurement]:
     """Labellers beside comparers and readers."""
     folder.mkdir()
     script = folder / "script.yaml"
@@ -52,9 +52,9 @@ def mixed_load(folder: Path) -> list[Figure]:
     engines = {"scripted": {"spec": f"scripted:{script}", "mode": "logprob"}}
     with serving(folder / "data", worker=False, engines=engines) as served:
         asyncio.run(mixed.stock(served))
-        alone = mixed.run(served, mixed.Load(CLIENTS, 0, 0, MIXED_SECONDS / 4))["labellers"]
-        all_kinds = mixed.run(served, mixed.Load(CLIENTS, 32, 32, MIXED_SECONDS))
-        beside = mixed.run(served, mixed.Load(CLIENTS, 0, 16, MIXED_SECONDS / 2))
+        alone = mixed.run(served, mixed.LoadSize(CLIENTS, 0, 0, MIXED_SECONDS / 4))["labellers"]
+        all_kinds = mixed.run(served, mixed.LoadSize(CLIENTS, 32, 32, MIXED_SECONDS))
+        beside = mixed.run(served, mixed.LoadSize(CLIENTS, 0, 16, MIXED_SECONDS / 2))
         given = [alone, all_kinds["labellers"], beside["labellers"]]
         lost = asyncio.run(mixed.lost(served, [id for felt in given for id in felt.ids]))
     labellers = all_kinds["labellers"]
@@ -63,7 +63,7 @@ def mixed_load(folder: Path) -> list[Figure]:
     read = beside["readers"]
     floor_rate = f"alone {alone.rate:,.0f}; {read.rate:,.0f} pages/s, {read.bytes / read.elapsed / 1e6:,.0f} MB/s"
     return [
-        Figure(
+        Measurement(
             "mixed load: 99th percentile of the slowest labeller",
             1000 * labellers.worst_p99,
             "ms",
@@ -71,17 +71,17 @@ def mixed_load(folder: Path) -> list[Figure]:
             floor,
             "at most",
         ),
-        Figure("mixed load: labels", labellers.rate, "labels/s", note=others),
-        Figure("mixed load: 99th percentile of a comparison", 1000 * all_kinds["comparers"].p99, "ms"),
-        Figure("mixed load: 99th percentile of a page of 500", 1000 * all_kinds["readers"].p99, "ms"),
-        Figure(
+        Measurement("mixed load: labels", labellers.rate, "labels/s", note=others),
+        Measurement("mixed load: 99th percentile of a comparison", 1000 * all_kinds["comparers"].p99, "ms"),
+        Measurement("mixed load: 99th percentile of a page of 500", 1000 * all_kinds["readers"].p99, "ms"),
+        Measurement(
             "labels beside 16 readers of pages of 500",
             beside["labellers"].rate,
             "labels/s",
             300,
             floor_rate,
         ),
-        Figure(
+        Measurement(
             "labels that were acknowledged and are not there",
             lost,
             "",
@@ -92,13 +92,15 @@ def mixed_load(folder: Path) -> list[Figure]:
     ]
 
 
-def rates(database: str, served: Served) -> list[Figure]:
+def rates(database: str, served: Served) -> list[Measurement]:
     """Labels a second by both ways."""
     single = [asyncio.run(singles(served, run)) for run in range(RUNS)]
     batched = [asyncio.run(batches(served, run)) for run in range(RUNS)]
     return [
-        Figure(f"single POSTs, {database}", median(single), "labels/s", 400, f"{CLIENTS} clients; {spread(single)}"),
-        Figure(f"batches of {BATCH}, {database}", median(batched), "labels/s", 5000, spread(batched)),
+        Measurement(
+            f"single POSTs, {database}", median(single), "labels/s", 400, f"{CLIENTS} clients; {spread(single)}"
+        ),
+        Measurement(f"batches of {BATCH}, {database}", median(batched), "labels/s", 5000, spread(batched)),
     ]
 
 
@@ -112,7 +114,7 @@ async def singles(served: Served, run: int) -> float:
     stored = 0
     end = 0.0
 
-    async def client(connection: Connection, number: int) -> None:
+    async def client(connection: KeptConnection, number: int) -> None:
         nonlocal stored
         count = 0
         while time.monotonic() < end:
@@ -134,11 +136,11 @@ async def singles(served: Served, run: int) -> float:
 
 async def batches(served: Served, run: int) -> float:
     """Labels a second, ``BATCH`` a POST."""
-    waiting = [
-        json.dumps([label(f"{run}-{number}-{row}") for row in range(BATCH)]).encode() for number in range(BATCHES)
-    ]
+    waiting = []
+    for number in range(BATCHES):
+        waiting.append(json.dumps([label(f"{run}-{number}-{row}") for row in range(BATCH)]).encode())
 
-    async def client(connection: Connection) -> None:
+    async def client(connection: KeptConnection) -> None:
         while waiting:
             status, answer = await connection.send("POST", "/v1/feedback", waiting.pop())
             if status != 201:
@@ -150,7 +152,7 @@ async def batches(served: Served, run: int) -> float:
         return BATCH * BATCHES / (time.monotonic() - began)
 
 
-def pages(folder: Path) -> list[Figure]:
+def pages(folder: Path) -> list[Measurement]:
     """The time of a page at the start and at row 5,000,000."""
     with serving(folder, worker=False) as served:
         asyncio.run(batches(served, 0))  # one row to copy, and all tables as the service makes them
@@ -162,9 +164,9 @@ def pages(folder: Path) -> list[Figure]:
     finally:
         again.kill()
     return [
-        Figure("a page of 50, the first", 1000 * first, "ms"),
-        Figure(f"a page of 50 at row {PAGE_ROWS:,}", 1000 * deep, "ms"),
-        Figure("that page / the first", deep / first, "x", 2.0, f"medians of {PAGES}", "at most"),
+        Measurement("a page of 50, the first", 1000 * first, "ms"),
+        Measurement(f"a page of 50 at row {PAGE_ROWS:,}", 1000 * deep, "ms"),
+        Measurement("that page / the first", deep / first, "x", 2.0, f"medians of {PAGES}", "at most"),
     ]
 
 
@@ -187,7 +189,7 @@ def fill(file: Path) -> None:
 async def page_times(served: Served) -> tuple[float, float]:
     """Median seconds of the first page, and of the deep one, asked for in turn."""
     times: tuple[list[float], list[float]] = ([], [])
-    async with Connection(served) as connection:
+    async with KeptConnection(served) as connection:
         for _ in range(PAGES):
             for where, seconds in zip(("", f"&cursor={encode(PAGE_ROWS)}"), times, strict=True):
                 began = time.perf_counter()

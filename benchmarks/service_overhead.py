@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import Figure, alternate
-from benchmarks.serving import Connection, Served, connections, serving
+from benchmarks.figures import Measurement, alternate
+from benchmarks.serving import KeptConnection, Served, connections, serving
 from constitution import load, sample
 from constitution.positions import read_yaml
 from critic.engine import Engine, Node
@@ -56,7 +56,7 @@ _ANSWERS = (
 )
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two processes have a model here, and one waits
     with tempfile.TemporaryDirectory() as name:
@@ -65,13 +65,13 @@ def measure() -> list[Figure]:
         script.write_text("choose: first")
         engines = {"scripted": {"spec": f"scripted:{script}", "mode": "logprob"}}
         with serving(folder / "scripted", engines=engines) as served:
-            found = asyncio.run(scripted(served))
+            figures = asyncio.run(scripted(served))
         with serving(folder / "embedded") as served:
-            found += embedded(served)
-    return found
+            figures += embedded(served)
+    return figures
 
 
-async def scripted(served: Served) -> list[Figure]:
+async def scripted(served: Served) -> list[Measurement]:
     """The service's own time."""
     await prepare(served)
     await full_speed(served, 2.0, constitution="two")
@@ -81,16 +81,16 @@ async def scripted(served: Served) -> list[Figure]:
     note = f"{RATE} requests/s for {SECONDS:.0f} s; two principles, both orders; the engine's own time is in it"
     spread = f"{CLIENTS} clients, no error; runs {min(rates):,.0f} to {max(rates):,.0f}"
     return [
-        Figure("median time of a comparison", 1000 * median(late), "ms", 6, note, "at most"),
-        Figure("99th percentile", 1000 * late[math.ceil(0.99 * len(late)) - 1], "ms", 30, bound="at most"),
-        Figure("comparisons at full speed", median(rates), "/s", 300, spread),
-        Figure("the same with all principles of `helpfulness`", whole, "/s"),
+        Measurement("median time of a comparison", 1000 * median(late), "ms", 6, note, "at most"),
+        Measurement("99th percentile", 1000 * late[math.ceil(0.99 * len(late)) - 1], "ms", 30, bound="at most"),
+        Measurement("comparisons at full speed", median(rates), "/s", 300, spread),
+        Measurement("the same with all principles of `helpfulness`", whole, "/s"),
     ]
 
 
 async def prepare(served: Served) -> None:
     """Publish the constitution of two principles."""
-    async with Connection(served) as connection:
+    async with KeptConnection(served) as connection:
         body = json.dumps(read_yaml(CONSTITUTION.encode()).data).encode()
         status, answer = await connection.send("POST", "/v1/constitutions", body)
         if status != 201:
@@ -99,7 +99,7 @@ async def prepare(served: Served) -> None:
 
 async def steady(served: Served) -> list[float]:
     """Send requests at a steady rate, whatever becomes of them; return the seconds from when each was due."""
-    free: asyncio.Queue[Connection] = asyncio.Queue()
+    free: asyncio.Queue[KeptConnection] = asyncio.Queue()
     async with connections(served, CLIENTS) as open:
         for connection in open:
             free.put_nowait(connection)
@@ -122,7 +122,7 @@ async def full_speed(served: Served, seconds: float, **more: Any) -> float:
     async with connections(served, CLIENTS) as open:
         began = time.perf_counter()
 
-        async def client(connection: Connection, number: int) -> None:
+        async def client(connection: KeptConnection, number: int) -> None:
             nonlocal done
             while time.perf_counter() < began + seconds:
                 await compare(connection, number, **more)
@@ -132,7 +132,7 @@ async def full_speed(served: Served, seconds: float, **more: Any) -> float:
         return done / (time.perf_counter() - began)
 
 
-async def compare(connection: Connection, number: int, **more: Any) -> None:
+async def compare(connection: KeptConnection, number: int, **more: Any) -> None:
     """Ask for one comparison. Raises `AssertionError` for any other answer."""
     status, answer = await connection.send("POST", "/v1/comparisons", json.dumps(asked(number) | more).encode())
     if status != 201:
@@ -149,7 +149,7 @@ def asked(number: int) -> dict[str, Any]:
     }
 
 
-def embedded(served: Served) -> list[Figure]:
+def embedded(served: Served) -> list[Measurement]:
     """The embedded engine by 64 clients, beside the same comparisons directly."""
     with asyncio.Runner() as runner:
         engine = open_engine(parse_spec("embedded"))
@@ -166,9 +166,9 @@ def embedded(served: Served) -> list[Figure]:
         rates = alternate(through_api, directly, RUNS)
         runner.run(engine.close())
     return [
-        Figure("comparisons, embedded engine, 64 clients", rates.a, "/s", note="one principle each, contrast"),
-        Figure("the same trees, engine alone", rates.b, "/s"),
-        Figure("API / engine alone", rates.ratio, "x", 0.8, rates.spread),
+        Measurement("comparisons, embedded engine, 64 clients", rates.a, "/s", note="one principle each, contrast"),
+        Measurement("the same trees, engine alone", rates.b, "/s"),
+        Measurement("API / engine alone", rates.ratio, "x", 0.8, rates.spread),
     ]
 
 
@@ -192,7 +192,7 @@ async def by_clients(served: Served, count: int) -> None:
     numbers = iter(range(count))
     async with connections(served, CLIENTS) as open:
 
-        async def client(connection: Connection) -> None:
+        async def client(connection: KeptConnection) -> None:
             for number in numbers:
                 await compare(connection, number, principles=1)
 

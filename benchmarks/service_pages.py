@@ -28,7 +28,7 @@ from urllib.parse import urlencode
 
 import httpx2
 
-from benchmarks.figures import Figure, processor_seconds
+from benchmarks.figures import Measurement, processor_seconds
 from benchmarks.mixed import percentile
 from benchmarks.serving import Served, serving, start
 
@@ -47,7 +47,7 @@ COOKIE = re.compile(rb"(?i)set-cookie: ([^=]+)=([^;]*)")
 
 
 @dataclass(slots=True)
-class Felt:
+class FeltByAnnotators:
     """What the annotators saw: seconds of each answer, what went wrong, and what was acknowledged."""
 
     seconds: list[float] = field(default_factory=list)
@@ -57,19 +57,19 @@ class Felt:
 
 
 @dataclass(slots=True)
-class Place:
+class ServerPlace:
     """Where the server is, and since when: it moves when it is started again."""
 
     served: Served
     since: float = 0.0  # of the monotonic clock
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with serving(folder, worker=False) as served:
-            place = Place(served)
+            place = ServerPlace(served)
             try:
                 figures = asyncio.run(_browser(served)) if shutil.which("chromium") else []
                 return figures + asyncio.run(_annotators(folder, place))
@@ -77,7 +77,7 @@ def measure() -> list[Figure]:
                 place.served.kill()
 
 
-async def _browser(served: Served) -> list[Figure]:
+async def _browser(served: Served) -> list[Measurement]:
     from playwright.async_api import async_playwright
 
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{served.port}") as admin:
@@ -104,9 +104,11 @@ async def _browser(served: Served) -> list[Figure]:
         shown: list[float] = await page.evaluate("window.shown")
         await browser.close()
     return [
-        Figure("a comparison's page with all it needs", weight / 1000, "kB", 200, "with a constitution", "at most"),
-        Figure("first content", median(paints), "ms", 200, f"median of {OPENINGS} openings", "at most"),
-        Figure(
+        Measurement(
+            "a comparison's page with all it needs", weight / 1000, "kB", 200, "with a constitution", "at most"
+        ),
+        Measurement("first content", median(paints), "ms", 200, f"median of {OPENINGS} openings", "at most"),
+        Measurement(
             "from a key to the next task", percentile(shown), "ms", 100, f"99th percentile of {len(shown)}", "at most"
         ),
     ]
@@ -131,7 +133,7 @@ WATCH = """() => {
 }"""
 
 
-async def _annotators(folder: Path, place: Place) -> list[Figure]:
+async def _annotators(folder: Path, place: ServerPlace) -> list[Measurement]:
     url = f"http://127.0.0.1:{place.served.port}"
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=url, timeout=60, limits=limits) as admin:
@@ -139,7 +141,7 @@ async def _annotators(folder: Path, place: Place) -> list[Figure]:
         decisions = ANNOTATORS * int(SECONDS / THINKING[0] + 20)
         project = await _project(admin, "many", decisions, 1)
         keys = [await _key(admin, f"annotator {number}") for number in range(ANNOTATORS)]
-    felt, end = Felt(), time.monotonic() + SECONDS
+    felt, end = FeltByAnnotators(), time.monotonic() + SECONDS
     own, server = time.process_time(), processor_seconds(place.served.process.pid)
     people = [asyncio.create_task(_annotator(place, project, key, end, felt)) for key in keys]
     await asyncio.sleep(SECONDS / 2)
@@ -161,14 +163,16 @@ async def _annotators(folder: Path, place: Place) -> list[Figure]:
     kinds = ", ".join(f"{kind} {1000 * percentile(seconds):.0f}" for kind, seconds in felt.by_kind.items())
     each = f"of {asked:,} before the kill; the load itself took {1000 * own / asked:.2f} ms"
     return [
-        Figure(
+        Measurement(
             f"{ANNOTATORS} annotators: 99th percentile", 1000 * percentile(felt.seconds), "ms", 500, note, "at most"
         ),
-        Figure("the worst kind of request: 99th percentile", _worst(felt), "ms", note=f"{kinds} ms"),
-        Figure("processor time of the server for a request", 1000 * server / asked, "ms", note=each),
-        Figure("the server was away", away, "s", note="from its kill to its being ready; the figures leave it out"),
-        Figure(f"{ANNOTATORS} annotators: errors", felt.errors.total(), "", 0, str(dict(felt.errors)), "at most"),
-        Figure(
+        Measurement("the worst kind of request: 99th percentile", _worst(felt), "ms", note=f"{kinds} ms"),
+        Measurement("processor time of the server for a request", 1000 * server / asked, "ms", note=each),
+        Measurement(
+            "the server was away", away, "s", note="from its kill to its being ready; the figures leave it out"
+        ),
+        Measurement(f"{ANNOTATORS} annotators: errors", felt.errors.total(), "", 0, str(dict(felt.errors)), "at most"),
+        Measurement(
             "labels that were acknowledged and are not there",
             lost,
             "",
@@ -176,15 +180,15 @@ async def _annotators(folder: Path, place: Place) -> list[Figure]:
             f"of {felt.acknowledged.total():,}",
             "at most",
         ),
-        Figure("labels that are there twice", doubled, "", 0, "", "at most"),
+        Measurement("labels that are there twice", doubled, "", 0, "", "at most"),
     ]
 
 
-def _worst(felt: Felt) -> float:
+def _worst(felt: FeltByAnnotators) -> float:
     return 1000 * max(percentile(seconds) for seconds in felt.by_kind.values())
 
 
-async def _annotator(place: Place, project: str, key: str, end: float, felt: Felt) -> None:
+async def _annotator(place: ServerPlace, project: str, key: str, end: float, felt: FeltByAnnotators) -> None:
     chance = random.Random(key)
     await asyncio.sleep(chance.uniform(0, COMING))
     browser = Browser(place, felt)
@@ -206,7 +210,7 @@ async def _annotator(place: Place, project: str, key: str, end: float, felt: Fel
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PageReply:
     """What came back."""
 
     status: int
@@ -216,7 +220,7 @@ class Answer:
 class Browser:
     """One annotator's cookies and kept-alive connection, at little cost of its own."""
 
-    def __init__(self, place: Place, felt: Felt) -> None:
+    def __init__(self, place: ServerPlace, felt: FeltByAnnotators) -> None:
         self._place, self._felt = place, felt
         self._cookies: dict[str, str] = {}
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -229,7 +233,7 @@ class Browser:
 
     async def ask(
         self, kind: str, method: str, path: str, form: dict[str, str] | None = None, accept: str = "text/html"
-    ) -> Answer:
+    ) -> PageReply:
         """Ask until there is an answer. The seconds are those of the try that got one, while there was a server."""
         body = b"" if form is None else urlencode(form).encode()
         while True:
@@ -256,7 +260,7 @@ class Browser:
             lines.append("Cookie: " + "; ".join(f"{name}={value}" for name, value in self._cookies.items()))
         return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
-    async def _tried(self, head: bytes, body: bytes) -> Answer:
+    async def _tried(self, head: bytes, body: bytes) -> PageReply:
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._place.served.port)
         reader, writer = self._streams
@@ -265,7 +269,7 @@ class Browser:
         length = LENGTH.search(told)
         text = await reader.readexactly(int(length[1]) if length else 0)
         self._cookies |= {name.decode(): value.decode() for name, value in COOKIE.findall(told)}
-        return Answer(int(told[9:12]), text.decode())
+        return PageReply(int(told[9:12]), text.decode())
 
 
 def _first(pattern: re.Pattern[str], page: str) -> str:

@@ -10,13 +10,33 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 STARTING_SECONDS = 600.0
+
+
+class Process(Protocol):
+    """What is done with the process of a server or a worker."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, and that of its group."""
+
+    def poll(self) -> int | None:
+        """How it ended, or None while it runs."""
+
+    def wait(self, timeout: float = STARTING_SECONDS) -> int | None:
+        """Wait for its end, for so many seconds."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it a signal."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +45,7 @@ class Served:
 
     port: int
     key: str
-    process: subprocess.Popen[bytes]
+    process: Process
 
     def kill(self) -> None:
         """End it as a power cut would, with all that it started."""
@@ -34,7 +54,19 @@ class Served:
         self.process.wait()
 
 
-def start(folder: Path, database: str, settings: dict[str, Any], key: str = "", port: int = 0) -> Served:
+Begin = Callable[[Sequence[str], Path], Process]
+"""Starts a module with its arguments as a process that writes to a log."""
+
+
+def spawned(command: Sequence[str], log: Path) -> Process:
+    """Start a new interpreter, in a session of its own."""
+    with log.open("ab") as file:
+        return subprocess.Popen([sys.executable, "-m", *command], stdout=file, stderr=file, start_new_session=True)
+
+
+def start(
+    folder: Path, database: str, settings: dict[str, Any], key: str = "", port: int = 0, begin: Begin = spawned
+) -> Served:
     """Start ``cai serve`` with its data in ``folder``, and wait until it can work. A first start tells its ``key``.
 
     A browser finds it again after a kill where it has the ``port`` of before.
@@ -44,23 +76,22 @@ def start(folder: Path, database: str, settings: dict[str, Any], key: str = "", 
     (folder / "settings.yaml").write_text(
         json.dumps(settings | {"port": port, "data": str(folder), "database": database})
     )
-    with (folder / "server.log").open("ab") as log:
-        begun = log.tell()
-        command = [sys.executable, "-m", "service.cli", "serve", "--config", str(folder / "settings.yaml")]
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    log = folder / "server.log"
+    begun = log.stat().st_size if log.exists() else 0
+    process = begin(["service.cli", "serve", "--config", str(folder / "settings.yaml")], log)
     deadline = time.monotonic() + STARTING_SECONDS
     while not _ready(port):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"the server did not start:\n{(folder / 'server.log').read_text()[-3000:]}")
+            raise SystemExit(f"the server did not start:\n{log.read_text()[-3000:]}")
         time.sleep(0.05)
-    told = re.search(r"cai_[0-9a-f]+_\S+", (folder / "server.log").read_bytes()[begun:].decode())
+    told = re.search(r"cai_[0-9a-f]+_\S+", log.read_bytes()[begun:].decode())
     return Served(port, told[0] if told else key, process)
 
 
 @contextlib.contextmanager
-def serving(folder: Path, database: str = "", **settings: Any) -> Iterator[Served]:
+def serving(folder: Path, database: str = "", begin: Begin = spawned, **settings: Any) -> Iterator[Served]:
     """A server for the length of a ``with``."""
-    served = start(folder, database, settings)
+    served = start(folder, database, settings, begin=begin)
     try:
         yield served
     finally:
@@ -81,7 +112,7 @@ def postgres(folder: Path) -> Iterator[str]:
         server.stop()
 
 
-class Connection:
+class KeptConnection:
     """One kept-alive HTTP/1.1 connection: requests one after the other, little cost of its own."""
 
     def __init__(self, served: Served) -> None:
@@ -113,10 +144,10 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def connections(served: Served, count: int) -> AsyncIterator[Sequence[Connection]]:
+async def connections(served: Served, count: int) -> AsyncIterator[Sequence[KeptConnection]]:
     """Several connections to one server."""
     async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Connection(served)) for _ in range(count)]
+        yield [await stack.enter_async_context(KeptConnection(served)) for _ in range(count)]
 
 
 def _free_port() -> int:

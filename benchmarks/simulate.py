@@ -53,15 +53,20 @@ def one_gpu(workload: Workload) -> str:
     """Rates of one engine process in the middle of a run, and the floor."""
     pair = setups(workload, 1)
     ran = [engine_run(setup, workload, LONG) for setup in pair]
+    seconds = [middle(setup, workload) for setup in pair]
+
+    def rate(of: float) -> list[float]:
+        return [of / taken for taken in seconds]
+
     rows = [
-        ("prompts a second", [1 / middle(setup, workload) for setup in pair]),
-        ("judgements a second", [workload.judgements / middle(setup, workload) for setup in pair]),
-        ("votes a second", [workload.votes / middle(setup, workload) for setup in pair]),
-        ("recorded calls a second", [workload.records / middle(setup, workload) for setup in pair]),
-        ("tokens read a second, shared beginnings once", [workload.computed / middle(s, workload) for s in pair]),
-        ("tokens written a second", [workload.written / middle(setup, workload) for setup in pair]),
+        ("prompts a second", rate(1)),
+        ("judgements a second", rate(workload.judgements)),
+        ("votes a second", rate(workload.votes)),
+        ("recorded calls a second", rate(workload.records)),
+        ("tokens read a second, shared beginnings once", rate(workload.computed)),
+        ("tokens written a second", rate(workload.written)),
         ("answers in a step, on average", [r.written / r.steps for r in ran]),
-        ("GPU seconds a prompt", [middle(setup, workload) for setup in pair]),
+        ("GPU seconds a prompt", seconds),
         ("the floor: all tokens at peak arithmetic, seconds a prompt", [floor(workload, H100)] * 2),
     ]
     return table(("", "used well", "used badly"), [(name, *map(rounded, values)) for name, values in rows])
@@ -111,7 +116,9 @@ def shared(workload: Workload) -> str:
         ("the driver: shards stored", SHARD_ROWS / STORE),
         ("the results at the end", 1 / EXPORT),
     )
-    rows = [(name, short(most), between([most / rate for rate in rates], short)) for name, most in parts]
+    rows = []
+    for name, most in parts:
+        rows.append((name, short(most), between([most / rate for rate in rates], short)))
     return table(("one process", "prompts a second", "as fast as so many GPUs"), rows)
 
 

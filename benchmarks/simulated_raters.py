@@ -34,11 +34,11 @@ def coefficient(name: str, matrix: Floats, clusters: Floats | None = None) -> Fi
     units = ratings.number_of_units
     if name == "cohen":
         _, first, second = ratings.of_pair(0, 1)
-        found = figure(cohen(first, second), units, clusters)
+        agreement = figure(cohen(first, second), units, clusters)
     else:
         made = {"fleiss": fleiss, "ac1": ac1, "ac2": ac2}.get(name)
-        found = figure(made(ratings) if made else krippendorff(ratings, name), units, clusters)  # type: ignore[arg-type]  # its name is a level
-    return found if found is not None else Figure(0.0, -1.0, 1.0, 0, 0)
+        agreement = figure(made(ratings) if made else krippendorff(ratings, name), units, clusters)  # type: ignore[arg-type]  # its name is a level
+    return agreement if agreement is not None else Figure(0.0, -1.0, 1.0, 0, 0)
 
 
 _TRUTHS: dict[tuple[object, ...], float] = {}
@@ -75,8 +75,8 @@ def agreement(name: str, units: int, right: float, yes: float = 0.5, values: int
         share = rng.uniform(shares[0], shares[2])
         matrix = rated(rng, units, share, yes, values=values)
         matrix = np.where(rng.random(matrix.shape) < missing, np.nan, matrix)
-        found = coefficient(name, matrix)
-        return found.low, found.high, float(np.polyval(parabola[0], share))
+        agreed = coefficient(name, matrix)
+        return agreed.low, agreed.high, float(np.polyval(parabola[0], share))
 
     return trial
 
@@ -94,7 +94,7 @@ def agreement_in_clusters(name: str, prompts: int, each: int, right: float) -> T
     true = valued(krippendorff(large, "nominal"), large.number_of_units) or 0.0
 
     def trial(rng: Generator) -> tuple[float, float, float]:
-        found = coefficient(name, matrix_of(rng, prompts), np.repeat(np.arange(prompts), each))
-        return found.low, found.high, true
+        agreed = coefficient(name, matrix_of(rng, prompts), np.repeat(np.arange(prompts), each))
+        return agreed.low, agreed.high, true
 
     return trial

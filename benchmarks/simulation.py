@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from benchmarks.places import Batch, Queue
+from benchmarks.places import Convoy, Queue
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SimulatedCall:
     """One request: tokens of its chats, each counted whole; those computed (shared beginnings once); those written.
 
     ``records`` is how many answers it leaves in the ledger: one a read of a tree.
@@ -35,11 +35,11 @@ class Phase:
     """``width`` chains side by side, each of the same calls one after the other. The next phase waits for all."""
 
     width: int
-    chain: tuple[Call, ...]
+    chain: tuple[SimulatedCall, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class SimulatedEngine:
     """What an engine computes: ``reads`` tokens a second, and writing steps.
 
     A step takes ``step`` seconds and ``answer`` more for each answer in it, at most ``slots`` of them. ``keeps``:
@@ -52,13 +52,13 @@ class Engine:
     slots: float
     keeps: bool = False
 
-    def faster(self, factor: float) -> "Engine":
+    def faster(self, factor: float) -> "SimulatedEngine":
         """The same engine on hardware ``factor`` times as fast."""
         return replace(self, reads=self.reads * factor, step=self.step / factor, answer=self.answer / factor)
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class SimulatedProcess:
     """An engine and the pipeline before it, which has ``in_flight`` prompts of a shard under way at once.
 
     ``record``: seconds of the pipeline's thread for each answer. ``commit``: seconds more until it is on disk, in which
@@ -66,7 +66,7 @@ class Process:
     prompts are one.
     """
 
-    engine: Engine
+    engine: SimulatedEngine
     record: float
     commit: float = 0.0
     in_flight: int = 64
@@ -89,7 +89,7 @@ class Ran:
     ends: list[tuple[float, float]] = field(default_factory=list)
 
 
-def simulate(process: Process, phases: Sequence[Phase], prompts: int, spread: float = 0.0) -> Ran:
+def simulate(process: SimulatedProcess, phases: Sequence[Phase], prompts: int, spread: float = 0.0) -> Ran:
     """Run ``prompts`` prompts, every event of them.
 
     The length of an answer is drawn evenly from ``1 - spread`` to ``1 + spread`` times the call's.
@@ -97,7 +97,7 @@ def simulate(process: Process, phases: Sequence[Phase], prompts: int, spread: fl
     return _Simulation(process, phases, prompts, spread).run()
 
 
-def extrapolate(ran: Ran, process: Process, prompts: int) -> Ran:
+def extrapolate(ran: Ran, process: SimulatedProcess, prompts: int) -> Ran:
     """What more ``prompts`` than ``ran`` had would come to: its beginning and end, and the rest at its middle's rate.
 
     The middle begins after a quarter of the window and ends before the last prompts, which run among fewer and fewer.
@@ -130,7 +130,7 @@ class _Shard:
 
 
 @dataclass(slots=True)
-class _Prompt:
+class _SimulatedPrompt:
     """A prompt under way: its phase, and the chains that this one still waits for.
 
     It draws the lengths of its own answers, so that they don't depend on how many prompts there are.
@@ -144,28 +144,28 @@ class _Prompt:
 
 @dataclass(slots=True)
 class _Chain:
-    prompt: _Prompt
-    calls: tuple[Call, ...]
+    prompt: _SimulatedPrompt
+    calls: tuple[SimulatedCall, ...]
     at: int = 0
 
     @property
-    def call(self) -> Call:
+    def call(self) -> SimulatedCall:
         return self.calls[self.at]
 
 
 class _Simulation:
     """Where chains are: they wait for a slot, join and are written, or are trees and read; then they are recorded."""
 
-    def __init__(self, process: Process, phases: Sequence[Phase], prompts: int, spread: float) -> None:
+    def __init__(self, process: SimulatedProcess, phases: Sequence[Phase], prompts: int, spread: float) -> None:
         self._process, self._phases, self._spread = process, phases, spread
         self._fresh, self._numbers, self._ran, self._now = prompts, count(), Ran(), 0.0
         self._waiting: deque[_Chain] = deque()
         self._slots = process.engine.slots
         self._joining, self._trees = Queue[_Chain](), Queue[_Chain]()
-        self._writing = Batch[_Chain](process.engine.step, process.engine.answer)
-        self._recording = Batch[_Chain](0.0, process.record)
-        self._committing = Batch[_Chain](process.commit, 0.0)
-        self._places: tuple[tuple[Queue[_Chain] | Batch[_Chain], Callable[[], None]], ...] = (
+        self._writing = Convoy[_Chain](process.engine.step, process.engine.answer)
+        self._recording = Convoy[_Chain](0.0, process.record)
+        self._committing = Convoy[_Chain](process.commit, 0.0)
+        self._places: tuple[tuple[Queue[_Chain] | Convoy[_Chain], Callable[[], None]], ...] = (
             (self._joining, self._joined),
             (self._trees, lambda: self._answered(self._trees.pop())),
             (self._writing, self._written),
@@ -207,7 +207,7 @@ class _Simulation:
 
     def _begin(self, shard: _Shard) -> None:
         shard.fresh -= 1
-        self._enter_next(_Prompt(shard, random.Random(next(self._numbers))))
+        self._enter_next(_SimulatedPrompt(shard, random.Random(next(self._numbers))))
 
     def _end(self, shard: _Shard) -> None:
         """End a prompt; another of its shard follows, or after the last another shard."""
@@ -219,7 +219,7 @@ class _Simulation:
         elif not shard.left:
             self._take()
 
-    def _enter_next(self, prompt: _Prompt) -> None:
+    def _enter_next(self, prompt: _SimulatedPrompt) -> None:
         """Begin a prompt's next phase, or end it."""
         prompt.phase += 1
         if prompt.phase == len(self._phases):

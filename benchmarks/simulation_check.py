@@ -18,9 +18,9 @@ from statistics import mean, median
 from typing import Any, TypeVar
 from unittest import mock
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.prefix_tree import tokens
-from benchmarks.simulation import Call, Engine, Phase, Process, simulate
+from benchmarks.simulation import Phase, SimulatedCall, SimulatedEngine, SimulatedProcess, simulate
 from benchmarks.storage import CONSTITUTION
 from critic.calls.wrappers import Wrapper
 from critic.engine import Completion, Lane, Node, Request, Score, reads
@@ -44,7 +44,7 @@ SETTINGS = {"judge_principles": 2, "max_tokens": MAX_TOKENS, "judge_max_tokens":
 T = TypeVar("T")
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -52,11 +52,13 @@ def measure() -> list[Figure]:
         record = scripted(folder, SCRIPTED_FROM, HARDLY) / SCRIPTED_FROM / CALLS_A_PROMPT
         commit = asyncio.run(commit_seconds(folder / "commits"))
         figures = [
-            Figure("a recorded call of the pipeline", 1e6 * record, "us"),
-            Figure("a commit, one at a time", 1e3 * commit, "ms"),
+            Measurement("a recorded call of the pipeline", 1e6 * record, "us"),
+            Measurement("a commit, one at a time", 1e3 * commit, "ms"),
         ]
         for prompts in SCRIPTED_SIZES:
-            predicted = simulate(Process(waiting(LATENCY), record, commit), SCRIPTED_PHASES, prompts, SPREAD).seconds
+            predicted = simulate(
+                SimulatedProcess(waiting(LATENCY), record, commit), SCRIPTED_PHASES, prompts, SPREAD
+            ).seconds
             took = scripted(folder, prompts, LATENCY)
             figures += compared(f"scripted engine, {prompts:,} prompts", predicted, took)
         with asyncio.Runner() as runner:
@@ -73,22 +75,26 @@ async def commit_seconds(folder: Path) -> float:
         return (time.perf_counter() - began) / COMMITS
 
 
-def compared(what: str, predicted: float, took: float) -> list[Figure]:
+def compared(what: str, predicted: float, took: float) -> list[Measurement]:
     """The prediction over the real run; it must be within 15 % on both sides."""
     ratio, note = predicted / took, f"{predicted:.1f} s and {took:.1f} s"
     return [
-        Figure(f"simulated / measured, {what}", ratio, "x", 0.85, note),
-        Figure(f"simulated / measured, {what}", ratio, "x", 1.15, note, "at most"),
+        Measurement(f"simulated / measured, {what}", ratio, "x", 0.85, note),
+        Measurement(f"simulated / measured, {what}", ratio, "x", 1.15, note, "at most"),
     ]
 
 
 # The tree's four reads are asked for one after the other.
-SCRIPTED_PHASES = (Phase(2, (Call(0, 0, 1),)), Phase(2, (Call(0, 0, 1),) * 2), Phase(1, (Call(0, 0, 4, 4),)))
+SCRIPTED_PHASES = (
+    Phase(2, (SimulatedCall(0, 0, 1),)),
+    Phase(2, (SimulatedCall(0, 0, 1),) * 2),
+    Phase(1, (SimulatedCall(0, 0, 4, 4),)),
+)
 
 
-def waiting(latency: float) -> Engine:
+def waiting(latency: float) -> SimulatedEngine:
     """An engine that computes nothing, and answers any number of calls after ``latency`` seconds."""
-    return Engine(reads=1.0, step=latency, answer=0.0, slots=1_000_000)
+    return SimulatedEngine(reads=1.0, step=latency, answer=0.0, slots=1_000_000)
 
 
 def scripted(folder: Path, prompts: int, latency: float) -> float:
@@ -132,7 +138,7 @@ class Watched(Wrapper):
         return await self._engine.score(tree, lane)
 
 
-async def real(folder: Path, record: float, commit: float) -> list[Figure]:
+async def real(folder: Path, record: float, commit: float) -> list[Measurement]:
     """The embedded model: what it costs, then the runs."""
     engine = hf.open_engine(str(embedded.fetch()), {})
     watched = Watched(engine)
@@ -145,12 +151,12 @@ async def real(folder: Path, record: float, commit: float) -> list[Figure]:
         answered, trees = list(watched.answered), list(watched.trees)
         costs = await engine_costs(engine, [request for request, _ in answered[-BATCH:]], trees)
         figures += [
-            Figure("reading of the embedded engine", costs.reads, "tokens/s"),
-            Figure("its step of writing", 1e3 * costs.step, "ms"),
-            Figure("more for each answer in it", 1e3 * costs.answer, "ms"),
+            Measurement("reading of the embedded engine", costs.reads, "tokens/s"),
+            Measurement("its step of writing", 1e3 * costs.step, "ms"),
+            Measurement("more for each answer in it", 1e3 * costs.answer, "ms"),
         ]
         for prompts in SIZES:
-            predicted = simulate(Process(costs, record, commit), phases(answered, trees), prompts).seconds
+            predicted = simulate(SimulatedProcess(costs, record, commit), phases(answered, trees), prompts).seconds
             took = await generate(folder, "embedded", "contrast", 0, prompts)
             figures += compared(f"embedded model, {prompts} prompts", predicted, took)
     await engine.close()
@@ -159,18 +165,19 @@ async def real(folder: Path, record: float, commit: float) -> list[Figure]:
 
 def phases(answered: Sequence[tuple[Request, Completion]], trees: Sequence[Node]) -> tuple[Phase, ...]:
     """The average prompt of a run. A chat of two messages asks for a critique, and of four for a revision."""
-    sample, critique, revision = (
-        [done for request, done in answered if len(request.messages) == messages] for messages in (1, 2, 4)
-    )
+    by_length = {}
+    for messages in (1, 2, 4):
+        by_length[messages] = [done for request, done in answered if len(request.messages) == messages]
+    sample, critique, revision = by_length.values()
     tree = mean(map(tokens_of, trees))
-    judged = Call(tree, tree, 0, round(mean(len(list(reads(tree))) for tree in trees)))
+    judged = SimulatedCall(tree, tree, 0, round(mean(len(list(reads(tree))) for tree in trees)))
     return (Phase(2, (average(sample, 2),)), Phase(2, (average(critique), average(revision))), Phase(1, (judged,)))
 
 
-def average(done: Sequence[Completion], alike: int = 1) -> Call:
+def average(done: Sequence[Completion], alike: int = 1) -> SimulatedCall:
     """The average of calls, of which so many have the same prompt and read it once."""
     read = mean(completion.prompt_tokens for completion in done)
-    return Call(read, read / alike, mean(completion.completion_tokens for completion in done))
+    return SimulatedCall(read, read / alike, mean(completion.completion_tokens for completion in done))
 
 
 def tokens_of(tree: Node) -> float:
@@ -178,13 +185,13 @@ def tokens_of(tree: Node) -> float:
     return float(tokens([tree]))
 
 
-async def engine_costs(engine: hf.HfEngine, requests: Sequence[Request], trees: Sequence[Node]) -> Engine:
+async def engine_costs(engine: hf.HfEngine, requests: Sequence[Request], trees: Sequence[Node]) -> SimulatedEngine:
     """Ask for trees and answers again, apart from each other, and solve for what each part costs: medians of `RUNS`.
 
     Requests that write one token are only read. Of ``steps * step + tokens * answer`` there are two equations: one
     answer alone, and all of them.
     """
-    found = []
+    costs = []
     for _ in range(RUNS):
         scored, _ = await timed([engine.score(tree) for tree in trees])
         read, done = await timed([engine.complete(shorter(request)) for request in requests])
@@ -195,9 +202,9 @@ async def engine_costs(engine: hf.HfEngine, requests: Sequence[Request], trees: 
         # In each: seconds after the reading, steps, tokens.
         (a, a_steps, a_tokens), (b, b_steps, b_tokens) = alone, all
         answer = (b * a_steps - a * b_steps) / (b_tokens * a_steps - a_tokens * b_steps)
-        found.append((reading, (a - a_tokens * answer) / a_steps, answer))
-    reading, step, answer = (median(column) for column in zip(*found, strict=True))
-    return Engine(reading, step, answer, BATCH)
+        costs.append((reading, (a - a_tokens * answer) / a_steps, answer))
+    reading, step, answer = (median(column) for column in zip(*costs, strict=True))
+    return SimulatedEngine(reading, step, answer, BATCH)
 
 
 async def writing(engine: hf.HfEngine, requests: Sequence[Request]) -> tuple[float, int, int]:

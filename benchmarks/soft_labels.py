@@ -24,7 +24,7 @@ from transformers import (
     set_seed,
 )
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from critic.local import embedded
 from critic.local.trees import attention
 from critic.records import Message, Prompt
@@ -45,13 +45,14 @@ Truth = tuple[Pair, float]
 """A pair, and the probability that its first answer (``chosen``) is better."""
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     tokenizer = AutoTokenizer.from_pretrained(embedded.fetch())
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    found = [compare(seed, tokenizer, PAIRS, EPOCHS) for seed in range(SEEDS)]
-    soft, hard = [run[0] for run in found], [run[1] for run in found]
-    floor = fmean(run[2] for run in found)
+    errors = [compare(seed, tokenizer, PAIRS, EPOCHS) for seed in range(SEEDS)]
+    soft = [run[0] for run in errors]
+    hard = [run[1] for run in errors]
+    floor = fmean(run[2] for run in errors)
     figures = []
     for i, name in enumerate(("held-out NLL", "calibration error")):
         limit = (
@@ -61,7 +62,7 @@ def measure() -> list[Figure]:
         figures.append(_spread(f"{name}, hard labels", [run[i] for run in hard]))
         gains = [one[i] - other[i] for one, other in zip(hard, soft, strict=True)]
         worst = f"of {SEEDS} seeds, mean {fmean(gains):.3f} ± {stdev(gains):.3f}"
-        figures.append(Figure(f"{name}, least gain of soft labels", min(gains), "", 0.0, worst))
+        figures.append(Measurement(f"{name}, least gain of soft labels", min(gains), "", 0.0, worst))
     return figures
 
 
@@ -82,14 +83,14 @@ def compare(
 def drawn(seed: str, count: int) -> list[Truth]:
     """Draw pairs of different answers, with their true probabilities."""
     rng = random.Random(seed)
-    found: list[Truth] = []
-    while len(found) < count:
+    truths: list[Truth] = []
+    while len(truths) < count:
         first, second = (rng.choices((*GOOD, *BAD, *NEUTRAL), k=WORDS) for _ in range(2))
-        asked = Prompt(messages=(Message(role="user", content=f"Tell me of {rng.choice(NEUTRAL)} {len(found)}."),))
+        asked = Prompt(messages=(Message(role="user", content=f"Tell me of {rng.choice(NEUTRAL)} {len(truths)}."),))
         if first != second:
             pair = Pair(prompt=asked, chosen=" ".join(first), rejected=" ".join(second))
-            found.append((pair, _sigma(_strength(first) - _strength(second))))
-    return found
+            truths.append((pair, _sigma(_strength(first) - _strength(second))))
+    return truths
 
 
 def predicted(
@@ -115,13 +116,13 @@ def predicted(
         trainer.train()
     model: Any = trainer.model
     model.eval()
-    found: list[float] = []
+    probabilities: list[float] = []
     for pair, _ in held_out:
         batch = packed([trainer.encoder.reward(pair.prompt, pair.answers)]).to(trainer.args.device)
         with torch.no_grad():
             first, second = model(batch=batch).squeeze(-1).tolist()
-        found.append(_sigma(first - second))
-    return np.array(found)
+        probabilities.append(_sigma(first - second))
+    return np.array(probabilities)
 
 
 def tiny(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForSequenceClassification:
@@ -162,5 +163,5 @@ def _sigma(x: float) -> float:
     return 1 / (1 + exp(-x))
 
 
-def _spread(name: str, values: Sequence[float], note: str = "") -> Figure:
-    return Figure(name, fmean(values), "", note=f"± {stdev(values):.3f} over seeds{'; ' if note else ''}{note}")
+def _spread(name: str, values: Sequence[float], note: str = "") -> Measurement:
+    return Measurement(name, fmean(values), "", note=f"± {stdev(values):.3f} over seeds{'; ' if note else ''}{note}")

@@ -19,13 +19,13 @@ from sqlalchemy import Connection, Engine, insert, make_url, text
 
 from base.digest import digest
 from benchmarks.capacity import SHARD_ROWS, Workload
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.prefix_tree import WORDS
 from benchmarks.serving import postgres
 from critic.feedback import from_row
 from critic.records import Line, Provenance, Row
 from critic.run.config import RunConfig
-from critic.run.execute import QUESTION_DIGITS, Known, Seen, item_hash
+from critic.run.execute import QUESTION_DIGITS, KnownRow, SeenPrompts, item_key
 from critic.run.folder.shards import About, ShardStore, pack
 from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
@@ -61,7 +61,7 @@ CONSTITUTION = {
 }
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,7 +73,7 @@ def measure() -> list[Figure]:
             row_bytes = mean(len(row.model_dump_json().encode()) for row in store.rows())
             figures = files(folder / "out", calls_made, row_bytes)
             figures += cluster(store, folder)
-            figures.append(Figure("exports, card and report", 1e6 * seconds / PROMPTS, "us a prompt"))
+            figures.append(Measurement("exports, card and report", 1e6 * seconds / PROMPTS, "us a prompt"))
             figures.append(in_tables("SQLite", f"sqlite:///{folder / 'cai.db'}", folder / "out", store))
             with postgres(folder / "postgres") as url:
                 figures.append(in_tables("PostgreSQL", url, folder / "out", store))
@@ -109,27 +109,31 @@ def words(rng: random.Random, tokens: float) -> str:
     return " ".join(rng.choices(WORDS.split(), k=length // 3))[:length].strip()
 
 
-def files(out: Path, calls_made: int, row_bytes: float) -> list[Figure]:
+def files(out: Path, calls_made: int, row_bytes: float) -> list[Measurement]:
     """Bytes of a run's own files."""
     exports = sum(path.stat().st_size for path in out.glob("*.parquet"))
     return [
-        Figure("run.db", (out / "run.db").stat().st_size / PROMPTS, "bytes a prompt", note=f"{calls_made:,} calls"),
-        Figure("a row as JSON", row_bytes, "bytes a prompt"),
-        Figure("exports as Parquet", exports / PROMPTS, "bytes a prompt", note="words without sense compress well"),
+        Measurement(
+            "run.db", (out / "run.db").stat().st_size / PROMPTS, "bytes a prompt", note=f"{calls_made:,} calls"
+        ),
+        Measurement("a row as JSON", row_bytes, "bytes a prompt"),
+        Measurement(
+            "exports as Parquet", exports / PROMPTS, "bytes a prompt", note="words without sense compress well"
+        ),
     ]
 
 
-def cluster(store: RunStore, folder: Path) -> list[Figure]:
+def cluster(store: RunStore, folder: Path) -> list[Measurement]:
     """What one process does for all actors of a cluster: reading the input and cutting it, and storing shards."""
     request = RunRequest("", str(folder / "prompts.jsonl"), (), "")
-    with closing(Seen()) as seen:
+    with closing(SeenPrompts()) as seen:
         for number in range(SEEN):
-            seen.add(Known(number, "", random.randbytes(QUESTION_DIGITS // 2).hex()))
+            seen.add(KnownRow(number, "", random.randbytes(QUESTION_DIGITS // 2).hex()))
         began = time.perf_counter()
         for line in request.lines():
             entry = seen.check(line)
             assert isinstance(entry, Line)
-            item_hash(entry)
+            item_key(entry)
             entry.model_dump_json()
         read = time.perf_counter() - began
     rows = list(store.rows())
@@ -145,13 +149,15 @@ def cluster(store: RunStore, folder: Path) -> list[Figure]:
             stored.put(shard, whole=True)
     put = time.perf_counter() - began
     return [
-        Figure("reading and cutting the input", 1e6 * read / PROMPTS, "us a prompt", note=f"after {SEEN:,} others"),
-        Figure(f"storing a shard of {SHARD_ROWS} rows", 1e3 * put / len(shards), "ms"),
-        Figure("shards", sum(map(len, shards)) / len(shards) / SHARD_ROWS, "bytes a prompt"),
+        Measurement(
+            "reading and cutting the input", 1e6 * read / PROMPTS, "us a prompt", note=f"after {SEEN:,} others"
+        ),
+        Measurement(f"storing a shard of {SHARD_ROWS} rows", 1e3 * put / len(shards), "ms"),
+        Measurement("shards", sum(map(len, shards)) / len(shards) / SHARD_ROWS, "bytes a prompt"),
     ]
 
 
-def in_tables(name: str, url: str, out: Path, store: RunStore) -> Figure:
+def in_tables(name: str, url: str, out: Path, store: RunStore) -> Measurement:
     """Bytes of the service's tables with their indexes: all that a job of the run stores."""
     engine = connect(make_url(url).set(drivername="sqlite" if name == "SQLite" else "postgresql+psycopg"))
     metadata.create_all(engine)
@@ -164,7 +170,7 @@ def in_tables(name: str, url: str, out: Path, store: RunStore) -> Figure:
             keep(connection, row, store.provenance())
     grown = size(engine) - empty
     engine.dispose()
-    return Figure(f"tables of the service, {name}", grown / PROMPTS, "bytes a prompt", note="with all indexes")
+    return Measurement(f"tables of the service, {name}", grown / PROMPTS, "bytes a prompt", note="with all indexes")
 
 
 JOB = {

@@ -49,7 +49,7 @@ CHATS: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TemplateRow:
     """What came of one template's chats, by the names of `CHATS`."""
 
     template: str
@@ -85,40 +85,38 @@ def reference(known: PreTrainedTokenizerBase, chat: tuple[Message, ...], opened:
     """Return what the tokenizer itself makes of a chat. Raises whatever its template raises."""
     apply: Any = known.apply_chat_template  # its result has many types
     turns = [message.model_dump() for message in chat]
-    found: list[int] = apply(turns, add_generation_prompt=opened, tokenize=True, return_dict=True, **PINNED)[
-        "input_ids"
-    ]
-    return found
+    ids: list[int] = apply(turns, add_generation_prompt=opened, tokenize=True, return_dict=True, **PINNED)["input_ids"]
+    return ids
 
 
 def outcome(known: PreTrainedTokenizerBase, chat: Chat, name: str) -> Outcome:
     """Compare one chat with the template's own."""
     asked = messages(name)
     try:
-        found = list(chat.encode(asked))
+        ids = list(chat.encode(asked))
     except EngineError as error:
         return "wants pictures" if "drops what" in str(error) or "'text'" in str(error) else "refused by the template"
     try:
         expected = reference(known, asked, opened=True)
     except Exception:  # a template may fail in any way
         return "system moved" if dict(chat.settings).get("system") else "differs"
-    if found == expected:
+    if ids == expected:
         return "equal"
     # A control string in an answer stays text: then the letters are the same, and the tokens are not.
-    return "text kept" if known.decode(found) == known.decode(expected) else "differs"
+    return "text kept" if known.decode(ids) == known.decode(expected) else "differs"
 
 
-def row(name: str, template: str) -> Row:
+def row(name: str, template: str) -> TemplateRow:
     """Encode the seven chats with one template."""
     known = tokenizer(template)
     chat = Chat(known, name)
-    return Row(name, {title: outcome(known, chat, title) for title in CHATS})
+    return TemplateRow(name, {title: outcome(known, chat, title) for title in CHATS})
 
 
-def page(rows: list[Row]) -> str:
+def page(rows: list[TemplateRow]) -> str:
     """Write the table and its totals."""
-    totals = Counter(found for row in rows for found in row.outcomes.values())
-    told = "; ".join(f"{found}: {count}" for found, count in totals.most_common())
+    totals = Counter(outcome for row in rows for outcome in row.outcomes.values())
+    told = "; ".join(f"{outcome}: {count}" for outcome, count in totals.most_common())
     lines = [
         "# Chat templates",
         "",
@@ -136,7 +134,8 @@ def page(rows: list[Row]) -> str:
         "| template | " + " | ".join(CHATS) + " |",
         "|---" * (len(CHATS) + 1) + "|",
     ]
-    lines += [f"| {row.template} | " + " | ".join(row.outcomes[title] for title in CHATS) + " |" for row in rows]
+    for row in rows:
+        lines.append(f"| {row.template} | " + " | ".join(row.outcomes[title] for title in CHATS) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import Figure, alternate, peak_memory
+from benchmarks.figures import Measurement, alternate, peak_memory
 from benchmarks.prefix_tree import text
 from critic.local.loading import default_device
 
@@ -42,12 +42,12 @@ TRIES = 5
 ROOT = Path(__file__).parents[1]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     return [figure for method in TARGETS for figure in compare(method, ROWS[method], RUNS)]
 
 
-def beside(checkout: Path) -> Iterator[Figure]:
+def beside(checkout: Path) -> Iterator[Measurement]:
     """Yield how many times as fast a method is as in another ``checkout`` of this project, and what it trains on.
 
     Both sides are given the same rows. Where the tokens of their batches differ, as they do where the other reads or
@@ -65,39 +65,43 @@ def beside(checkout: Path) -> Iterator[Figure]:
         measured = alternate(partial(rate, ROOT), partial(rate, checkout), RUNS)
         mine, other = (results[0]["tokens"] for results in runs.values())
         note = f"{mine:,.0f} tokens here, {other:,.0f} there; {measured.spread}"
-        yield Figure(f"{method} / the other checkout", measured.ratio, "x", note=note)
+        yield Measurement(f"{method} / the other checkout", measured.ratio, "x", note=note)
 
 
 def trained(method: str, side: str, dtype: str, rows: str, root: Path) -> dict[str, float]:
     """Return what `child` does, of the checkout at ``root``, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.training", method, side, dtype]
-    found = os.environ | {"PYTHONPATH": str(root)}  # before what is installed
-    done = subprocess.run(command, cwd=root, env=found, input=rows, stdout=subprocess.PIPE, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": str(root)}  # before what is installed
+    done = subprocess.run(command, cwd=root, env=environment, input=rows, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def compare(method: str, count: int, runs: int, dtype: str = "bfloat16") -> list[Figure]:
+def compare(method: str, count: int, runs: int, dtype: str = "bfloat16") -> list[Measurement]:
     """Train on ``count`` rows with both sides, ``runs`` times each, in turn."""
     rows = json.dumps(rows_of(method, count))
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
+    by_side: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
 
     def run(side: str) -> float:
         result = trained(method, side, dtype, rows, ROOT)
-        found[side].append(result)
+        by_side[side].append(result)
         return count / result["seconds"]
 
     measured = alternate(lambda: run("ours"), lambda: run("trl"), runs)
-    memory = {side: median(result["bytes"] for result in results) / 2**30 for side, results in found.items()}
-    tokens = {side: results[0]["tokens"] for side, results in found.items()}
-    shares = {side: median(share(result) for result in results) for side, results in found.items()}
-    notes = {side: f"{tokens[side]:,.0f} tokens; {shares[side]:.1%} of the products' peak" for side in found}
+    memory, shares = {}, {}
+    for side, results in by_side.items():
+        memory[side] = median(result["bytes"] for result in results) / 2**30
+        shares[side] = median(share(result) for result in results)
+    tokens = {side: results[0]["tokens"] for side, results in by_side.items()}
+    notes = {side: f"{tokens[side]:,.0f} tokens; {shares[side]:.1%} of the products' peak" for side in by_side}
     limit = f"token count {tokens['trl'] / tokens['ours']:.2f}; {measured.spread}"
     return [
-        Figure(f"{method}, {dtype} compute", measured.a, "rows/s", note=notes["ours"]),
-        Figure(f"{method}, TRL", measured.b, "rows/s", note=notes["trl"]),
-        Figure(f"{method} / TRL", measured.ratio, "x", TARGETS[method], limit),
-        Figure(f"{method}, peak memory of training", memory["ours"], "GiB", memory["trl"], "TRL: the bound", "at most"),
+        Measurement(f"{method}, {dtype} compute", measured.a, "rows/s", note=notes["ours"]),
+        Measurement(f"{method}, TRL", measured.b, "rows/s", note=notes["trl"]),
+        Measurement(f"{method} / TRL", measured.ratio, "x", TARGETS[method], limit),
+        Measurement(
+            f"{method}, peak memory of training", memory["ours"], "GiB", memory["trl"], "TRL: the bound", "at most"
+        ),
     ]
 
 

@@ -15,7 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Alternated, Figure, alternate
+from benchmarks.figures import Alternated, Measurement, alternate
 from benchmarks.peers.vllm_server import PYTHON
 from benchmarks.prefix_tree import judge_tree, probability
 from critic.engine import Node, Score
@@ -29,26 +29,26 @@ APART = 1e-3
 ROOT = Path(__file__).parents[1]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """Run both sides in a process of the environment that has vLLM."""
     if not PYTHON.is_file():
         raise SystemExit("this benchmark needs `make vllm`")
     command = [str(PYTHON), "-c", f"from benchmarks.vllm_prefixes import child; child({PAIRS}, {RUNS})"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    rates, limit, dtype = Alternated(*found["rates"]), found["limit"], found["dtype"]
-    note = f"limit {limit:.2f} by blocks of {found['block']} tokens; {rates.spread}"
+    told = json.loads(done.stdout.splitlines()[-1])
+    rates, limit, dtype = Alternated(*told["rates"]), told["limit"], told["dtype"]
+    note = f"limit {limit:.2f} by blocks of {told['block']} tokens; {rates.spread}"
     return [
-        Figure(f"vllm engine ({dtype})", rates.a, "votes/s"),
-        Figure(f"vLLM, one prompt a vote, no prefix cache ({dtype})", rates.b, "votes/s"),
-        Figure("vllm engine / one prompt a vote", rates.ratio, "x", SHARE * limit, note),
-        Figure("tokens computed / tokens at the limit", found["computed"], "x", 1.0, "", "at most"),
-        Figure(
+        Measurement(f"vllm engine ({dtype})", rates.a, "votes/s"),
+        Measurement(f"vLLM, one prompt a vote, no prefix cache ({dtype})", rates.b, "votes/s"),
+        Measurement("vllm engine / one prompt a vote", rates.ratio, "x", SHARE * limit, note),
+        Measurement("tokens computed / tokens at the limit", told["computed"], "x", 1.0, "", "at most"),
+        Measurement(
             "largest difference of a vote's probability",
-            found["apart"],
+            told["apart"],
             "",
             APART,
-            f"{found['votes']} votes",
+            f"{told['votes']} votes",
             "at most",
         ),
     ]
@@ -65,7 +65,7 @@ def child(pairs: int, runs: int) -> None:
         runner.run(sides.close())
 
 
-async def opened(pairs: int) -> "Sides":
+async def opened(pairs: int) -> "PrefixSides":
     """Load the model on both sides."""
     from critic.local import embedded
     from critic.vllm.opening import open_engine
@@ -78,10 +78,10 @@ async def opened(pairs: int) -> "Sides":
     other = dataclasses.replace(mine, enable_prefix_caching=False, block_size=None)
     log = ProcessLog()
     with log.taking():
-        return Sides(engine, start(other, is_shown=False), log, pairs)
+        return PrefixSides(engine, start(other, is_shown=False), log, pairs)
 
 
-class Sides:
+class PrefixSides:
     """Both sides, and what their last rounds read."""
 
     def __init__(self, engine: Any, other: Any, log: ProcessLog, pairs: int) -> None:
@@ -100,7 +100,7 @@ class Sides:
         scores = await asyncio.gather(*map(self._score, self._trees))
         seconds = time.perf_counter() - began
         self._computed = self._engine.usage.prompt_tokens - before
-        self._read["ours"] = [probability(score) for found in scores for score in found]
+        self._read["ours"] = [probability(score) for of_tree in scores for score in of_tree]
         return len(self._sent) / seconds
 
     async def alone(self) -> float:
@@ -142,8 +142,8 @@ class Sides:
 
     async def _ask(self, number: int, prompt: Any, params: Any) -> float:
         [output] = [out async for out in self._other.generate(prompt, params, f"alone {number}")]
-        found = output.outputs[0].logprobs[0]
-        return probability(Score(tuple(found[target].logprob for target in params.logprob_token_ids), 0))
+        logprobs = output.outputs[0].logprobs[0]
+        return probability(Score(tuple(logprobs[target].logprob for target in params.logprob_token_ids), 0))
 
 
 def computed(prompts: Sequence[Sequence[int]], block: int) -> int:

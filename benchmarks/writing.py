@@ -14,7 +14,7 @@ from pathlib import Path
 
 from transformers import BatchEncoding
 
-from benchmarks.figures import Figure, alternate
+from benchmarks.figures import Measurement, alternate
 from benchmarks.prefix_tree import text, user
 from critic.engine import Request, Sampling
 from critic.local import embedded
@@ -28,12 +28,12 @@ SHORT = {"ANSWERS": 32, "LONGEST": 96}
 TARGET = 1.3
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     return compare(embedded.fetch(), ANSWERS, SHORTEST, LONGEST, RUNS)
 
 
-def compare(folder: Path, answers: int, shortest: int, longest: int, runs: int) -> list[Figure]:
+def compare(folder: Path, answers: int, shortest: int, longest: int, runs: int) -> list[Measurement]:
     """Write ``answers`` with both sides, ``runs`` times each."""
     rng = random.Random("writing")
     requests = [
@@ -50,9 +50,9 @@ def compare(folder: Path, answers: int, shortest: int, longest: int, runs: int) 
     limit = f"limit {steps / fewer:.2f}; {measured.spread}"
     dtype = str(static.model.dtype).removeprefix("torch.")
     return [
-        Figure(f"answers that join and leave ({dtype})", measured.a, "tokens/s", note=f"needs {fewer:,} steps"),
-        Figure(f"static batches of {BATCH} ({dtype})", measured.b, "tokens/s", note=f"needs {steps:,} steps"),
-        Figure("joining / static", measured.ratio, "x", TARGET, limit),
+        Measurement(f"answers that join and leave ({dtype})", measured.a, "tokens/s", note=f"needs {fewer:,} steps"),
+        Measurement(f"static batches of {BATCH} ({dtype})", measured.b, "tokens/s", note=f"needs {steps:,} steps"),
+        Measurement("joining / static", measured.ratio, "x", TARGET, limit),
     ]
 
 
@@ -99,7 +99,9 @@ def in_batches(loaded: Loaded, requests: Sequence[Request]) -> float:
 
 def batch(loaded: Loaded, requests: Sequence[Request]) -> int:
     """Write one batch up to its longest answer; return how many tokens of it were asked for."""
-    chats = [[message.model_dump() for message in request.messages] for request in requests]
+    chats = []
+    for request in requests:
+        chats.append([message.model_dump() for message in request.messages])
     prompts = loaded.tokenizer.apply_chat_template(
         chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
     )

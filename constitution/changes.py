@@ -68,21 +68,27 @@ class Diff:
 
 def diff(a: Constitution, b: Constitution) -> Diff:
     """Compare two loaded constitutions. Principles are matched by id; their order plays no part."""
-    old, new = {p.id: p for p in a.principles}, {p.id: p for p in b.principles}
+    old = {p.id: p for p in a.principles}
+    new = {p.id: p for p in b.principles}
     both = [(old[id], new[id]) for id in old if id in new]
     reworded = [_changed(p, q, READ_BY_MODELS) for p, q in both]
     reweighted = [_changed(p, q, _DECIDES) for p, q in both]
     digests = {p.digest for p in b.principles}
+    added = tuple(p for p in b.principles if p.id not in old)
+    removed = tuple(p for p in a.principles if p.id not in new)
+    unchanged = tuple(c.id for c, d in zip(reworded, reweighted, strict=True) if not c.fields and not d.fields)
+    stale_digests = tuple(p.digest for p in a.principles if p.digest not in digests)
+    with_words = tuple(c for c in reworded if c.fields)
     return Diff(
         a=a,
         b=b,
         header=_changes(a, b, _HEADER),
-        added=tuple(p for p in b.principles if p.id not in old),
-        removed=tuple(p for p in a.principles if p.id not in new),
-        reworded=tuple(c for c in reworded if c.fields),
+        added=added,
+        removed=removed,
+        reworded=with_words,
         reweighted=tuple(c for c in reweighted if c.fields),
-        unchanged=tuple(c.id for c, d in zip(reworded, reweighted, strict=True) if not c.fields and not d.fields),
-        stale_digests=tuple(p.digest for p in a.principles if p.digest not in digests),
+        unchanged=unchanged,
+        stale_digests=stale_digests,
     )
 
 

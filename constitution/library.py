@@ -54,22 +54,22 @@ def checksums(root: Path) -> dict[str, str]:
     file = root / CHECKSUMS
     if not file.is_file():
         return {}
-    found = {}
+    sums = {}
     for number, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), 1):
         match = re.fullmatch(f"([0-9a-f]{{64}}) [ *]({SLUG}/{VERSION}\\.yaml)", line)
         if match is None:
             raise InputError("not a checksum line", where=f"{file}:{number}", fix="expected SHA256  NAME/VERSION.yaml")
-        found[match[2]] = match[1]
-    return found
+        sums[match[2]] = match[1]
+    return sums
 
 
 def published(root: Path) -> dict[str, list[str]]:
     """Return the versions of each name under ``root``, oldest first, names in alphabetical order."""
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for file in sorted(root.glob("*/*.yaml")):
         if re.fullmatch(SLUG, file.parent.name) and re.fullmatch(VERSION, file.stem):
-            found.setdefault(file.parent.name, []).append(file.stem)
-    return {name: sorted(versions, key=version_key) for name, versions in found.items()}
+            by_name.setdefault(file.parent.name, []).append(file.stem)
+    return {name: sorted(versions, key=version_key) for name, versions in by_name.items()}
 
 
 def is_reference(ref: str) -> bool:
@@ -119,10 +119,8 @@ def _summary(known: dict[str, list[str]]) -> str:
 
 def completed(incomplete: str) -> list[str]:
     """Return the published names, with and without versions, that begin like ``incomplete``."""
-    names = {
-        name
-        for root in roots()
-        for own, versions in published(root).items()
-        for name in [own, *(f"{own}@{version}" for version in versions)]
-    }
+    names = set()
+    for root in roots():
+        for own, versions in published(root).items():
+            names |= {own, *(f"{own}@{version}" for version in versions)}
     return sorted(name for name in names if name.startswith(incomplete))

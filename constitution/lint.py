@@ -22,8 +22,8 @@ class Remark:
 
 def lint(constitution: Constitution) -> tuple[Remark, ...]:
     """Return what deserves a second look. Nothing here is an error."""
-    found = [w for p in constitution.principles for w in _principle(p, constitution.language)]
-    return (*found, *_opposites(constitution), *_duplicates(constitution), *_weights(constitution))
+    remarks = [w for p in constitution.principles for w in _principle(p, constitution.language)]
+    return (*remarks, *_opposites(constitution), *_duplicates(constitution), *_weights(constitution))
 
 
 def _principle(principle: Principle, language: str) -> Iterator[Remark]:

@@ -162,7 +162,9 @@ def _kind(error: ErrorDetails) -> str:
     value: Any = error["input"]
     if value is None:
         return "nothing"
-    return "a list" if isinstance(value, list) else "keys and values" if isinstance(value, dict) else "text"
+    if isinstance(value, list):
+        return "a list"
+    return "keys and values" if isinstance(value, dict) else "text"
 
 
 def _model_at(path: tuple[str | int, ...]) -> type[BaseModel]:

@@ -57,7 +57,7 @@ class _Open:
 
 
 @dataclass(slots=True)
-class _Builder:
+class _PositionBuilder:
     lines: dict[Path, int] = field(default_factory=dict)
     stack: list[_Open] = field(default_factory=list)
     anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
@@ -171,7 +171,7 @@ def read_yaml(content: bytes, look: Callable[[], None] = lambda: None) -> Docume
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise YamlError(line, f"not UTF-8: {error.reason} at byte {error.start}") from None
-    builder = _Builder()
+    builder = _PositionBuilder()
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             look()

@@ -26,8 +26,8 @@ def _verbatim(text: str) -> str:
     text = _LINE_BREAK.sub("\n", text).strip()
     if not text:
         raise ValueError("the text is empty")
-    if found := _UNPRINTABLE.search(text):
-        raise ValueError(f"the text holds the control character U+{ord(found[0]):04X}")
+    if control := _UNPRINTABLE.search(text):
+        raise ValueError(f"the text holds the control character U+{ord(control[0]):04X}")
     return text
 
 

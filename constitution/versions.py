@@ -43,7 +43,7 @@ def publish(file: Path, into: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     _replace(target, content)
     if listed is None:
-        lines = [f"{sha}  {name}\n" for name, sha in {**known, key: checksum(content)}.items()]
+        lines = [f"{sha256}  {name}\n" for name, sha256 in {**known, key: checksum(content)}.items()]
         _replace(into / CHECKSUMS, "".join(lines).encode())
     return target
 
@@ -77,13 +77,13 @@ def verify(root: Path) -> tuple[VersionFault, ...]:
             "there is no such file", where=str(root / CHECKSUMS), fix="`cai constitution publish` makes it"
         )
     listed = checksums(root)
-    found = {f"{name}/{version}.yaml" for name, versions in published(root).items() for version in versions}
-    faults = [VersionFault(file, f"not listed in {CHECKSUMS}") for file in found - listed.keys()]
+    names = {f"{name}/{version}.yaml" for name, versions in published(root).items() for version in versions}
+    faults = [VersionFault(file, f"not listed in {CHECKSUMS}") for file in names - listed.keys()]
     for file, expected in listed.items():
-        if file not in found:
+        if file not in names:
             faults.append(VersionFault(file, "missing"))
         elif checksum((root / file).read_bytes()) != expected:
             faults.append(VersionFault(file, "changed since it was published"))
     strangers = [f.relative_to(root).as_posix() for f in root.glob("*/*.y*ml")]
-    faults += [VersionFault(f, "not named NAME/VERSION.yaml") for f in strangers if f not in found]
+    faults += [VersionFault(f, "not named NAME/VERSION.yaml") for f in strangers if f not in names]
     return tuple(sorted(faults, key=lambda fault: fault.file))

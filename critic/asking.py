@@ -6,9 +6,9 @@ the comparison here goes, too.
 
 from collections.abc import Sequence
 
+from base.digest import seed_of
 from base.errors import InputError
 from base.nearest import perhaps
-from base.seeds import seed_of
 from constitution import Constitution, Principle, sample
 from critic.engine import Engine, Request, Sampling
 from critic.judging.base import Mode

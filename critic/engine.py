@@ -169,7 +169,7 @@ DecisionType = Literal["choice", "predicate", "score"]
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class DecisionOption:
     """One answer that a `Decision` may have: its name, and what it means where the name alone doesn't say so."""
 
     name: str
@@ -186,7 +186,7 @@ class Decision:
 
     type: DecisionType
     instructions: str
-    options: tuple[Option, ...] = ()
+    options: tuple[DecisionOption, ...] = ()
 
     @property
     def answers(self) -> int:

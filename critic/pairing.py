@@ -23,7 +23,7 @@ class Pairing:
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PairedRow:
     """What a prompt's judgements come to."""
 
     rankings: tuple[Ranking, ...] = ()
@@ -31,7 +31,7 @@ class Paired:
     drops: tuple[Drop, ...] = ()
 
 
-def pair(candidates: Sequence[Response], judgements: Sequence[Judgement], how: Pairing) -> Paired:
+def pair(candidates: Sequence[Response], judgements: Sequence[Judgement], how: Pairing) -> PairedRow:
     """Turn judgements of ``candidates`` into pairs, or into drops with the reason."""
     if how.ranking:
         return _pair_ranked(candidates, judgements, how)
@@ -46,7 +46,7 @@ def pair(candidates: Sequence[Response], judgements: Sequence[Judgement], how: P
         if probability < 0.5:
             better, worse, probability = worse, better, 1 - probability
         pairs.append(PreferencePair(chosen=better, rejected=worse, probability=probability, group=judgement.group))
-    return Paired(pairs=tuple(pairs), drops=tuple(drops))
+    return PairedRow(pairs=tuple(pairs), drops=tuple(drops))
 
 
 def best_against_worst(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Drop]]:
@@ -72,7 +72,7 @@ def best_against_worst(judgements: Sequence[Judgement]) -> tuple[list[Judgement]
     return chosen, drops
 
 
-def _pair_ranked(candidates: Sequence[Response], judgements: Sequence[Judgement], how: Pairing) -> Paired:
+def _pair_ranked(candidates: Sequence[Response], judgements: Sequence[Judgement], how: Pairing) -> PairedRow:
     rankings, pairs, drops = [], [], []
     for mine in _by_group(judgements):
         ranking = rank(candidates, mine, how.pooling)
@@ -85,7 +85,7 @@ def _pair_ranked(candidates: Sequence[Response], judgements: Sequence[Judgement]
                 pairs.append(_ranked_pair(candidates, ranking, first, second))
             elif candidates[first].text != candidates[second].text:
                 drops.append(Drop(what="pair", reason="tie", detail=_named(first, second, ranking.group)))
-    return Paired(tuple(rankings), tuple(pairs), tuple(drops))
+    return PairedRow(tuple(rankings), tuple(pairs), tuple(drops))
 
 
 def _wanted(ranking: Ranking, best_of_n: bool) -> Iterator[tuple[int, int]]:

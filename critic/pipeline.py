@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from base.seeds import seed_of
+from base.digest import seed_of
 from base.together import together
 from constitution import Constitution, Principle, sample
 from critic.chats.reasoning import split

@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from base.digest import digest
 from constitution import Principle
-from critic.engine import Decision, DecisionType, Option
+from critic.engine import Decision, DecisionOption, DecisionType
 from critic.records import Message, Prompt
 
 NOTHING_TO_REVISE = "NOTHING TO REVISE"
@@ -26,7 +26,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
 )
 
 
-def template_hashes() -> dict[str, str]:
+def template_digests() -> dict[str, str]:
     """SHA-256 of each template's text, by name: part of a run's identity."""
     names = ("contrast", "cot", "critique", "decision", "logprob", "plain", "score", "verdict")
     return {name: digest(_source(name)) for name in names}
@@ -119,7 +119,7 @@ def decision(principle: Principle, kind: DecisionType) -> Decision:
     """One principle's typed question."""
     names = {"choice": "options", "score": "levels"}
     options = tuple(_render("decision", names[kind]).splitlines()) if kind in names else ()
-    return Decision(kind, _render("decision", kind, principle=principle), tuple(map(Option, options)))
+    return Decision(kind, _render("decision", kind, principle=principle), tuple(map(DecisionOption, options)))
 
 
 def no_prompt() -> Message:

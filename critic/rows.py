@@ -6,7 +6,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
-_from_json = json.JSONDecoder().decode  # as json.loads, without asking each of millions of lines what it is
+
+class Twice(dict[str, Any]):
+    """An object of JSON in which a key stands twice: which value is meant, nobody knows. The last is here."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        names = [name for name, _ in pairs]
+        self.key = next(name for name in names if names.count(name) > 1)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    return made if len(made) == len(pairs) else Twice(pairs)
+
+
+from_json = json.JSONDecoder(object_pairs_hook=_object).decode
+"""As json.loads, with `Twice` for objects that are; it doesn't ask each of millions of lines what it is."""
+
 LINE_BYTES = 64 * 2**20  # a longer line is refused, so that a file without line ends can't fill the memory
 
 
@@ -40,7 +57,7 @@ Parse = Callable[[bytes, str], Raw | Broken]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OpenInput:
     """An open input. ``columns`` is what a table's header names, and None where each row has its own keys.
 
     ``unread`` has a function a row, which reads it: to step over rows costs little more than to find where they end.
@@ -87,7 +104,7 @@ def json_line(line: bytes, where: str) -> Raw | Broken:
     if isinstance(text, Broken):
         return text
     try:
-        value = _from_json(text)
+        value = from_json(text)
     except json.JSONDecodeError as error:
         return Broken(where, "broken_line", f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}")
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets 100,000 deep
@@ -97,6 +114,8 @@ def json_line(line: bytes, where: str) -> Raw | Broken:
 
 def json_row(value: object, where: str) -> Raw | Broken:
     """Read a value of JSON, as `json_line` does."""
+    if isinstance(value, Twice):
+        return Broken(where, "same_key", f"two values stand under {value.key[:40]!r}; keep the one that is meant")
     if isinstance(value, dict):
         return Raw(where, value)
     if isinstance(value, str):

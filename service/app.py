@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from service import problems
 from service.api.routers import ROUTERS
 from service.bounds.lanes import Lane
-from service.bounds.limits import Limits, Pace
+from service.bounds.limits import Limits, TokenBuckets
 from service.context import Service
 from service.engines import Engines
 from service.jobs.inputs.artifacts import swept
@@ -34,7 +34,7 @@ from service.store.disk.scratch import HIDDEN
 from service.store.disk.synced import close_to_others, make_folder
 from service.store.pulse import Pulse
 from service.store.repeats.idempotency import Replay
-from service.store.repeats.under_way import UnderWay
+from service.store.repeats.under_way import RequestsUnderWay
 from service.web import PAGES
 from service.web.visit import tell_browsers
 
@@ -107,7 +107,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         constitutions = await stack.enter_async_context(Constitutions(database))
         engines = await stack.enter_async_context(Engines(settings, database))
         jobs = await stack.enter_async_context(Jobs(settings, database, constitutions, engines))
-        under_way = await stack.enter_async_context(UnderWay(database))
+        under_way = await stack.enter_async_context(RequestsUnderWay(database))
         pulse = await stack.enter_async_context(Pulse(database, settings.heartbeat_seconds))
         if settings.runs_jobs:
             await stack.enter_async_context(Inside(settings, engines))
@@ -119,7 +119,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             settings,
             database,
             keys,
-            Pace(settings.requests_per_minute, settings.requests_at_once),
+            TokenBuckets(settings.requests_per_minute, settings.requests_at_once),
             constitutions,
             engines,
             Labels(database, constitutions, settings.texts),

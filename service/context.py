@@ -16,7 +16,7 @@ from fastapi.security import HTTPBearer
 
 from service.bounds.kept import Kept
 from service.bounds.lanes import Lane
-from service.bounds.limits import Pace
+from service.bounds.limits import TokenBuckets
 from service.bounds.turns import Turns
 from service.engines import Engines
 from service.jobs.inputs.uploads import Uploads
@@ -30,7 +30,7 @@ from service.store.constitutions import Constitutions
 from service.store.database import Database
 from service.store.pulse import Pulse
 from service.store.repeats.idempotency import MAX_NAME, Once
-from service.store.repeats.under_way import UnderWay
+from service.store.repeats.under_way import RequestsUnderWay
 
 
 @dataclass(slots=True)
@@ -40,12 +40,12 @@ class Service:
     settings: Settings
     database: Database
     keys: Keys
-    pace: Pace
+    pace: TokenBuckets
     constitutions: Constitutions
     engines: Engines
     labels: Labels
     jobs: Jobs
-    under_way: UnderWay
+    under_way: RequestsUnderWay
     pulse: Pulse
     snapshots: Snapshots
     figures: Lane

@@ -50,7 +50,12 @@ class SharedEngine(Wrapper):
     def __init__(self, engine: Engine, name: str, spec: Spec) -> None:
         super().__init__(engine)
         own = engine.identity
-        known_as = name if name.startswith(TRAINED) else Path(own.name).name if own.name.startswith("/") else own.name
+        if name.startswith(TRAINED):
+            known_as = name
+        elif own.name.startswith("/"):
+            known_as = Path(own.name).name
+        else:
+            known_as = own.name
         self._identity = Identity(known_as, own.revision, own.settings)
         self._name, self._target = name, spec.target
         self._suited: dict[Mode, Mode] = {}

@@ -33,6 +33,7 @@ from service.refusals import (
     Invalid,
     Malformed,
     NoRoom,
+    NoSuchMethod,
     NotFound,
     ProblemDocument,
     Refusal,
@@ -55,6 +56,7 @@ STATUS: dict[type[Refusal], int] = {
     TooLarge: 413,
     Invalid: 422,
     TooMany: 429,
+    NoSuchMethod: 501,
     Busy: 503,
     NoRoom: 507,
 }

@@ -120,6 +120,12 @@ class Busy(Refusal):
         super().__init__(detail, fix, slug=slug, retry_after=RETRY_SECONDS)
 
 
+class NoSuchMethod(Refusal):
+    """Nobody knows what is asked for."""
+
+    default_slug = "not_implemented"
+
+
 class NoRoom(Refusal):
     """There is no more room on the disk, or none that may be taken."""
 

@@ -153,14 +153,14 @@ class Settings(BaseModel):
     @classmethod
     def read_told(cls, file: Path | None, **said: Any) -> tuple[Self, list[str]]:
         """Read them as `read` does, and name those of the file that give way to what is ``said``."""
-        found = read_settings_file(file) if file is not None else {}
-        for key in found:
+        in_file = read_settings_file(file) if file is not None else {}
+        for key in in_file:
             if key not in cls.model_fields:
                 raise InputError(f"unknown setting {key!r}", where=str(file), fix=meant(key, cls.model_fields))
         given = {key: value for key, value in said.items() if value is not None}
         try:
-            settings = cls.model_validate(found | given)
+            settings = cls.model_validate(in_file | given)
         except ValidationError as error:
             faults = "\n  ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
             raise InputError(f"these settings can't be used\n  {faults}", where=str(file or "")) from None
-        return settings, [key for key in given if key in found]
+        return settings, [key for key in given if key in in_file]

@@ -44,10 +44,19 @@ class FakeEngine:
         pass
 
 
+def text_of(path: Sequence[Message]) -> str:
+    """The contents of a chat, one after the other."""
+    return "".join(message.content for message in path)
+
+
 def small_constitution(principles: int) -> dict[str, Any]:
     """A constitution as its file would hold it; principle i's statement is ``statement i``, and so on."""
     about = {"name": "small", "version": "1.0.0", "title": "Small", "summary": "s", "license": "l", "language": "en"}
-    return about | {"principles": [{"id": f"p{i}"} | {key: f"{key} {i}" for key in TEXTS} for i in range(principles)]}
+    return about | {"principles": list(map(_numbered, range(principles)))}
+
+
+def _numbered(i: int) -> dict[str, str]:
+    return {"id": f"p{i}"} | {key: f"{key} {i}" for key in TEXTS}
 
 
 def provenance(judge: str = "judge-1", mode: str = "logprob") -> Provenance:
@@ -117,7 +126,12 @@ def judgement(
     votes: Sequence[Vote], probability: float | None, *, first: int = 0, second: int = 1, group: str | None = None
 ) -> Judgement:
     """A judgement whose outcome follows from the probability: a tie within 0.02 of one half, unreadable if None."""
-    outcome = "unreadable" if probability is None else "tie" if abs(probability - 0.5) < 0.02 else "preference"
+    if probability is None:
+        outcome = "unreadable"
+    elif abs(probability - 0.5) < 0.02:
+        outcome = "tie"
+    else:
+        outcome = "preference"
     return Judgement.model_validate(
         {
             "first": first,

@@ -4,6 +4,7 @@ What stands there is left out of `make check`, as what is marked slow. To measur
 """
 
 import resource
+from collections import defaultdict
 from collections.abc import Generator
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from tests.together import SLOW, listed
 
 AT_MOST = 0.1  # seconds of processor time, of the test and of processes that it waited for
+TOGETHER = 0.4  # of all cases of a test
 
+_spent_by: dict[str, float] = defaultdict(float)
 _slow: set[str] = set()
 
 
@@ -33,8 +36,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note what took too long; with several workers, the process that started them is told of all."""
     spent = dict(report.user_properties).get(__name__)
-    if report.when == "call" and isinstance(spent, float) and spent > AT_MOST:
-        _slow.add(report.nodeid.partition("[")[0])
+    if report.when == "call" and isinstance(spent, float):
+        name = report.nodeid.partition("[")[0]
+        _spent_by[name] += spent
+        if spent > AT_MOST or _spent_by[name] > TOGETHER:
+            _slow.add(name)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -15,14 +15,26 @@ class PretendedHub:
     """Keeps files by repository; to be used in a ``with``. ``refuse`` is a status that answers every request.
 
     ``half`` is sent of each file, with the length of the whole. ``large`` files go the way of LFS: their bytes apart.
-    So many requests are ``busy``: 429, to be tried again at once.
+    So many requests are ``busy``: 429, to be tried again at once. ``later`` is what it asks to wait for, with
+    ``refuse``, in seconds. It may take every request and answer none (``silent``), or send each to itself (``round``).
     """
 
-    def __init__(self, refuse: int | None = None, half: bool = False, large: bool = False, busy: int = 0) -> None:
+    def __init__(
+        self,
+        refuse: int | None = None,
+        half: bool = False,
+        large: bool = False,
+        busy: int = 0,
+        later: int | None = None,
+        silent: bool = False,
+        round: bool = False,
+    ) -> None:
         self.files: dict[str, dict[str, bytes]] = {}
         self.private: dict[str, bool] = {}
         self.asked: list[str] = []
         self.refuse, self.half, self.large, self.busy = refuse, half, large, busy
+        self.later, self.silent, self.round = later, silent, round
+        self._closing = Event()
         self.objects: dict[str, bytes] = {}
         """What came by LFS, by its SHA-256."""
 
@@ -33,7 +45,12 @@ class PretendedHub:
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         return self
 
+    def keep_silent(self) -> None:
+        """Wait until the end."""
+        self._closing.wait()
+
     def __exit__(self, *_: object) -> None:
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -49,8 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Make a repository, or take a commit."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = self._asked("POST")
+        if self._is_unwilling(send=True):
+            return
         if self.hub.refuse is not None:
-            self._json({"error": "refused"}, self.hub.refuse)
+            self._refuse()
         elif path == "/api/repos/create":
             self._create(json.loads(body))
         elif path == "/api/validate-yaml":
@@ -94,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind, owner, repo, *rest = [*path.removeprefix("/api/").split("/"), "", ""]
         name = f"{kind}/{owner}/{repo}"
         if self.hub.refuse is not None:
-            self._json({"error": "refused"}, self.hub.refuse, send)
+            self._refuse(send)
         elif name not in self.hub.files:
             self._json({"error": "Repository not found"}, 404, send, {"X-Error-Code": "RepoNotFound"})
         elif rest[:1] == ["tree"]:
@@ -116,6 +135,19 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append(f"{method} {path}")
         return path
+
+    def _is_unwilling(self, send: bool) -> bool:
+        """Say nothing, or send the client to where it is, if it is so."""
+        if self.hub.silent:
+            self.hub.keep_silent()
+            self.close_connection = True
+        elif self.hub.round:
+            self._json({}, 302, send, {"Location": f"{self.hub.address}{self.path}"})
+        return self.hub.silent or self.hub.round
+
+    def _refuse(self, send: bool = True) -> None:
+        later = {} if self.hub.later is None else {"Retry-After": str(self.hub.later)}
+        self._json({"error": "refused"}, self.hub.refuse or 500, send, later)
 
     def _is_busy(self, send: bool) -> bool:
         """Answer that it is too much, if it is."""
@@ -146,13 +178,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, send: bool) -> None:
         path = self._asked("GET" if send else "HEAD")
-        if self._is_busy(send):
+        if self._is_unwilling(send) or self._is_busy(send):
             return
         if path.startswith("/api/"):
             self._about(path, send)
             return
         if self.hub.refuse is not None:
-            self._json({"error": "refused"}, self.hub.refuse, send)
+            self._refuse(send)
             return
         name, _, rest = path.strip("/").partition("/resolve/")
         content = self.hub.files.get(name, {}).get(rest.partition("/")[2])

@@ -65,8 +65,8 @@ def test_llmbar_rows_say_which_output_is_better(tmp_path: Path) -> None:
     sets = {"One": [1, 2], "Two/Deep": [2, 3]}
     for name, marks in sets.items():
         (tmp_path / "llmbar_dev" / name).mkdir(parents=True)
-        found = [{"input": "Name a sea.", "output_1": "North", "output_2": "South", "label": mark} for mark in marks]
-        (tmp_path / "llmbar_dev" / name / "dataset.json").write_text(json.dumps(found))
+        rows = [{"input": "Name a sea.", "output_1": "North", "output_2": "South", "label": mark} for mark in marks]
+        (tmp_path / "llmbar_dev" / name / "dataset.json").write_text(json.dumps(rows))
     labels, left_out = data.llmbar(tmp_path)
     assert [(label.id, label.source, label.better, label.worse) for label in labels] == [
         ("One:1", "One", "North", "South"),
@@ -133,9 +133,8 @@ def test_a_reward_model_is_trained_saved_and_measured(
     monkeypatch.setattr(reward_model, "LEARNING_RATE", 1e-2)
     figures = {figure.name: figure for figure in reward_model.train_and_measure(tmp_path / "out")}
     split = json.loads((tmp_path / "out" / "split.json").read_text())
-    assert sorted(id for part in split.values() for id in part) == sorted(
-        f"harmless:{i + 1}" for i in range(len(pairs))
-    )
+    expected = sorted(f"harmless:{i + 1}" for i in range(len(pairs)))
+    assert sorted(id for part in split.values() for id in part) == expected
     assert all(split.values()) and set(split["left_out"]) == {"harmless:41", "harmless:42"}
     assert figures["agreement with people"].value == 1.0, "40 times the same two answers can be learnt"
     assert figures["agreement with people"].note.startswith(f"{len(split['held_out'])} held-out pairs")

@@ -17,8 +17,8 @@ def test_the_plain_loop_measures_the_same_answers_alike(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model", max_position_embeddings=2048)
     reward = ppo.reward_model(model, tmp_path / "reward")
     config = ppo.settings(model, reward, tmp_path, (3, 9), 8, torch.float32)
-    with closing(ppo.Measured.opened(config, (3, 8))) as ours:
-        plain = ppo.Plain(ours)
+    with closing(ppo.MeasuredTrainer.opened(config, (3, 8))) as ours:
+        plain = ppo.PlainLoop(ours)
         plain.attend("sdpa")
         rows, mask, answers = plain.rollout(ppo.lengths((3, 8), 0))
         samples = ours._write(ours._asks_of_step(), ppo.SAMPLES)
@@ -34,8 +34,8 @@ def test_the_plain_loop_measures_the_same_answers_alike(tmp_path: Path) -> None:
         for sample in samples:
             sample.reward = 0.5
         ours.state.global_step = 1  # before the first step values are shifted to the rewards
-        found = ours.measure(samples).groups
-        for group in found:
+        groups = ours.measure(samples).groups
+        for group in groups:
             first = order[group.samples[0].task.ask] * ppo.SAMPLES
             at = answers[first : first + ppo.SAMPLES]
             for name in ("old", "values"):

@@ -10,7 +10,7 @@ import pytest
 
 import benchmarks
 from benchmarks import run
-from benchmarks.figures import Figure, alternate
+from benchmarks.figures import Measurement, alternate
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ from benchmarks.figures import Figure, alternate
 def test_a_figure_knows_its_target(
     value: float, target: float | None, bound: Literal["at least", "at most"], reached: bool
 ) -> None:
-    assert Figure("speed", value, "x", target, bound=bound).reached is reached
+    assert Measurement("speed", value, "x", target, bound=bound).reached is reached
 
 
 def test_not_a_number_reaches_no_floor() -> None:
-    assert not Figure("speed", math.nan, "x", 3.0).reached
-    assert not Figure("memory", math.nan, "x", 1.2, bound="at most").reached
+    assert not Measurement("speed", math.nan, "x", 3.0).reached
+    assert not Measurement("memory", math.nan, "x", 1.2, bound="at most").reached
 
 
 def test_alternate_flips_the_order_and_pairs_neighbours() -> None:
@@ -50,7 +50,7 @@ def test_alternate_flips_the_order_and_pairs_neighbours() -> None:
 
 def test_a_table_names_what_was_missed() -> None:
     table = run.render(
-        "Speed", "About it.", [Figure("ratio", 2.5, "times", 3.0, "limit 4.5"), Figure("rows", 12345, "")]
+        "Speed", "About it.", [Measurement("ratio", 2.5, "times", 3.0, "limit 4.5"), Measurement("rows", 12345, "")]
     )
     assert "| ratio | **2.50 times MISSED** | at least 3.00 | limit 4.5 |" in table
     assert "| rows | 12,345 |  |  |" in table
@@ -85,7 +85,7 @@ def test_the_child_writes_title_docstring_and_figures(tmp_path: Path, monkeypatc
     run.measure_here("made_up", tmp_path / "out.json")
     written = json.loads((tmp_path / "out.json").read_text())
     assert (written["title"], written["about"]) == ("Made up", "What it does.")
-    assert [Figure(**figure).value for figure in written["figures"]] == [7]
+    assert [Measurement(**figure).value for figure in written["figures"]] == [7]
 
 
 def test_a_short_run_has_the_smaller_sizes_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,13 +94,13 @@ def test_a_short_run_has_the_smaller_sizes_and_says_so(tmp_path: Path, monkeypat
         'SHORT = {"ROWS": 8}\ndef measure():\n    return [Figure("n", ROWS * RUNS, "")]\n'
     )
     monkeypatch.setattr(benchmarks, "__path__", [*benchmarks.__path__, str(tmp_path)])
-    found = {}
+    by_length = {}
     for short in (False, True):
         run.measure_here("made_smaller", tmp_path / "out.json", short)
         written = json.loads((tmp_path / "out.json").read_text())
-        found[short] = written["about"], written["figures"][0]["value"]
-    assert found[False] == ("What it does.", 64 * 3)
-    assert found[True] == ("What it does. Shorter here, where all were run: ROWS 8 instead of 64.", 8 * 3)
+        by_length[short] = written["about"], written["figures"][0]["value"]
+    assert by_length[False] == ("What it does.", 64 * 3)
+    assert by_length[True] == ("What it does. Shorter here, where all were run: ROWS 8 instead of 64.", 8 * 3)
 
 
 def test_every_benchmark_has_its_contract() -> None:

@@ -47,9 +47,10 @@ def instructions(text: str) -> list[Instruction]:
     """A Dockerfile's instructions with their arguments, comments left out and continued lines joined."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    found = [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in joined.splitlines())]
-    assert {name for name, _ in found} <= INSTRUCTIONS, found
-    return found
+    parts = [line.partition(" ") for line in joined.splitlines()]
+    listed = [(name, rest.strip()) for name, _, rest in parts]
+    assert {name for name, _ in listed} <= INSTRUCTIONS, listed
+    return listed
 
 
 IMAGE = instructions((ROOT / "Dockerfile").read_text())
@@ -58,15 +59,15 @@ FINAL = IMAGE[[number for number, (name, _) in enumerate(IMAGE) if name == "FROM
 
 def said(name: str, stage: list[Instruction] = FINAL) -> str:
     """The argument of an instruction that stands in a stage once."""
-    [found] = [rest for what, rest in stage if what == name]
-    return found
+    [words] = [rest for what, rest in stage if what == name]
+    return words
 
 
 @cache
 def compose() -> dict[str, Any]:
     """The compose file, anchors resolved."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
-    return found
+    described: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
+    return described
 
 
 OURS = sorted(name for name, service in compose()["services"].items() if "build" in service)
@@ -94,15 +95,15 @@ def copied() -> list[str]:
 
 def shown(file: PurePosixPath) -> bool:
     """Whether .dockerignore lets a file into a build. The last pattern that matches it or a folder of its decides."""
-    found = True
+    is_shown = True
     for pattern in (ROOT / ".dockerignore").read_text().split("\n"):
         if not pattern or pattern.startswith("#"):
             continue
         name = pattern.removeprefix("!")
         parts = [file, *list(file.parents)[:-1]]
         if any(fnmatch(part.name if name.startswith("**/") else str(part), name.removeprefix("**/")) for part in parts):
-            found = pattern.startswith("!")
-    return found
+            is_shown = pattern.startswith("!")
+    return is_shown
 
 
 def test_the_image_is_made_of_what_the_wheel_holds_and_nothing_else() -> None:
@@ -140,8 +141,8 @@ def test_nobody_is_root_and_all_state_is_in_one_volume() -> None:
 def test_the_image_serves_and_looks_at_its_own_health(tmp_path: Path) -> None:
     assert json.loads(said("ENTRYPOINT")) == [next(iter(PROJECT["scripts"]))] == ["cai"]
     name, *options = json.loads(said("CMD"))
-    found = parsed([name, *options])
-    assert name == "serve" and found["host"] == "0.0.0.0" and found["data"] == Path(said("VOLUME"))
+    serve = parsed([name, *options])
+    assert name == "serve" and serve["host"] == "0.0.0.0" and serve["data"] == Path(said("VOLUME"))
     [address] = re.findall(r"http://[^']+", said("HEALTHCHECK"))
     url = urlsplit(address)
     assert url.port == Settings().port == settings(tmp_path).port == int(said("EXPOSE"))
@@ -174,17 +175,17 @@ def test_each_of_our_services_is_a_command_with_settings(name: str, tmp_path: Pa
 
 
 def test_the_settings_name_the_services_beside_them(tmp_path: Path) -> None:
-    services, found = compose()["services"], settings(tmp_path)
-    Engines(found)  # each engine has a mode that it can judge in
-    database, login = make_url(found.database), services["postgres"]["environment"]
+    services, given = compose()["services"], settings(tmp_path)
+    Engines(given)  # each engine has a mode that it can judge in
+    database, login = make_url(given.database), services["postgres"]["environment"]
     assert (database.host, database.username, database.database) == ("postgres", login["POSTGRES_USER"], "cai")
     assert database.password is None and login["POSTGRES_DB"] == "cai"
     assert login["POSTGRES_PASSWORD"] == services["serve"]["environment"]["PGPASSWORD"]
-    model, _, address = parse_spec(found.engines["judge"].spec).target.partition("@")
+    model, _, address = parse_spec(given.engines["judge"].spec).target.partition("@")
     command = services["vllm"]["command"]
     assert command[0] == model and command[command.index("--port") + 1] == str(urlsplit(address).port)
-    assert urlsplit(address).hostname == "vllm" and found.host == "0.0.0.0" and found.data == Path("/data")
-    assert services["serve"]["ports"] == [f"127.0.0.1:{found.port}:{found.port}"]
+    assert urlsplit(address).hostname == "vllm" and given.host == "0.0.0.0" and given.data == Path("/data")
+    assert services["serve"]["ports"] == [f"127.0.0.1:{given.port}:{given.port}"]
 
 
 def test_no_secret_is_written_down() -> None:

@@ -12,7 +12,7 @@ from torch.nn.attention import flex_attention
 from transformers import AutoTokenizer
 
 from benchmarks import gpu, grpo_steps, memory, prefix_tree, training
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from critic.local import embedded, processor
 from tests.trainers.tiny import write_model
 
@@ -68,7 +68,7 @@ def test_all_of_it_runs_small_on_a_cpu(small: None) -> None:
 
 
 def test_a_part_that_fails_costs_no_other_and_misses() -> None:
-    def broken() -> list[Figure]:
+    def broken() -> list[Measurement]:
         raise RuntimeError("no kernel image is available\nand more")
 
     [figure] = gpu.attempted("flex", broken)

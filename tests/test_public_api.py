@@ -98,9 +98,9 @@ def test_runs_are_made_gone_on_with_and_read(spec: str, tmp_path: Path) -> None:
     made = generate("honesty@1.0.0", prompts, tmp_path / "run", policy=spec, judges=spec, samples=2, revisions=0)
     again = generate("honesty@1.0.0", prompts, tmp_path / "run", policy=spec, judges=spec, samples=2, revisions=0)
     assert made.calls > 0 and again.calls == 0
-    found = list(rows(tmp_path / "run"))
-    assert [type(row).__name__ for row in found] == ["Row", "Row", "Quarantined"]
-    assert isinstance(found[-1], Quarantined) and found[-1].where.endswith("prompts.jsonl:3")
+    results = list(rows(tmp_path / "run"))
+    assert [type(row).__name__ for row in results] == ["Row", "Row", "Quarantined"]
+    assert isinstance(results[-1], Quarantined) and results[-1].where.endswith("prompts.jsonl:3")
 
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text('{"prompt": "One?", "response_a": "1.", "response_b": "It is 1."}\n', encoding="utf-8")

@@ -3,15 +3,15 @@
 import re
 from xml.etree import ElementTree
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.overview import lines, picture, with_head
 from benchmarks.run import HEADER, RESULTS, render, replace_section
 
 FIGURES = [
-    Figure("ours / theirs", 2.0, "x", 3.0, "limit 4"),
-    Figure("ours / <b>others</b>", 4.0, "x", 3.0),
-    Figure("time", 1234.5, "s", 2000, bound="at most"),
-    Figure("memory", 12.0, "MiB"),
+    Measurement("ours / theirs", 2.0, "x", 3.0, "limit 4"),
+    Measurement("ours / <b>others</b>", 4.0, "x", 3.0),
+    Measurement("time", 1234.5, "s", 2000, bound="at most"),
+    Measurement("memory", 12.0, "MiB"),
 ]
 
 
@@ -20,10 +20,12 @@ def page() -> str:
 
 
 def test_every_row_is_read_back() -> None:
-    found = list(lines(page()))
-    assert [line.name for line in found] == [figure.name for figure in FIGURES]
-    assert [line.missed for line in found] == [not figure.reached for figure in FIGURES] == [True, False, False, False]
-    assert [line.ratio for line in found] == [2.0, 4.0, None, None]  # of what should be large
+    read = list(lines(page()))
+    expected = [figure.name for figure in FIGURES]
+    assert [line.name for line in read] == expected
+    assert [line.missed for line in read] == [True, False, False, False]
+    assert [not figure.reached for figure in FIGURES] == [True, False, False, False]
+    assert [line.ratio for line in read] == [2.0, 4.0, None, None]  # of what should be large
 
 
 def test_the_head_names_what_is_missed_and_is_written_once() -> None:
@@ -46,8 +48,8 @@ def test_the_picture_has_a_bar_a_ratio_and_escapes_names() -> None:
 
 def test_a_ratio_that_should_be_1_has_no_bar() -> None:
     both = [
-        Figure("simulated / measured", 0.9, "x", 0.85),
-        Figure("simulated / measured", 0.9, "x", 1.15, "", "at most"),
+        Measurement("simulated / measured", 0.9, "x", 0.85),
+        Measurement("simulated / measured", 0.9, "x", 1.15, "", "at most"),
     ]
     text = replace_section(page(), "two", render("Simulation", "About it.", both))
     assert picture(text) == picture(page())

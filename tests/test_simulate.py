@@ -11,28 +11,28 @@ from hypothesis import strategies as st
 from benchmarks import simulate as tables
 from benchmarks.capacity import H100, SHARD_ROWS, USED_WELL, Setup, Workload, bottleneck, floor, seconds, setups
 from benchmarks.run import replace_section
-from benchmarks.simulation import Call, Engine, Phase, Process, Ran, extrapolate, simulate
+from benchmarks.simulation import Phase, Ran, SimulatedCall, SimulatedEngine, SimulatedProcess, extrapolate, simulate
 
 # Reads 100 tokens a second; a step takes 0.1 s, and 0.1 s more for each answer in it.
-SLOW = Engine(reads=100, step=0.1, answer=0.1, slots=16)
+SLOW = SimulatedEngine(reads=100, step=0.1, answer=0.1, slots=16)
 WORKLOAD = Workload()
 
 
-def run(engine: Engine, *phases: Phase, prompts: int = 1, record: float = 0.0, in_flight: int = 64) -> Ran:
-    return simulate(Process(engine, record, in_flight=in_flight), phases, prompts)
+def run(engine: SimulatedEngine, *phases: Phase, prompts: int = 1, record: float = 0.0, in_flight: int = 64) -> Ran:
+    return simulate(SimulatedProcess(engine, record, in_flight=in_flight), phases, prompts)
 
 
 def test_one_call_is_read_then_written_then_recorded_then_on_disk() -> None:
     """50 tokens / 100 + 10 steps of 0.2 s + 0.25 s + 0.125 s."""
-    phases = [Phase(1, (Call(80, 50, 10),))]
-    ran = simulate(Process(SLOW, 0.25, 0.125), phases, 1)
+    phases = [Phase(1, (SimulatedCall(80, 50, 10),))]
+    ran = simulate(SimulatedProcess(SLOW, 0.25, 0.125), phases, 1)
     assert ran.seconds == pytest.approx(0.5 + 2.0 + 0.25 + 0.125)
     assert (ran.calls, ran.records, ran.read, ran.computed, ran.written, ran.steps) == (1, 1, 80, 50, 10, 10)
 
 
 def test_the_calls_of_a_chain_follow_each_other_and_phases_wait() -> None:
     """Two chains: read until 1 and 2, both are written for 5 steps of 0.3 s: 3.5. The tree is read until 5.5."""
-    ran = run(SLOW, Phase(2, (Call(100, 100, 5),)), Phase(1, (Call(200, 200, 0, 4),)))
+    ran = run(SLOW, Phase(2, (SimulatedCall(100, 100, 5),)), Phase(1, (SimulatedCall(200, 200, 0, 4),)))
     assert ran.seconds == pytest.approx(5.5)
     assert (ran.calls, ran.records) == (3, 6)
 
@@ -43,33 +43,33 @@ def test_answers_that_join_go_first_and_trees_share_with_writing() -> None:
     Each prompt's tree needs 1 s; its answer is not read, and has 10 steps of 0.2 s, or of 0.3 s with the other's. Both
     are written until 3, both trees read until 5. With one in flight: 2 + 1, twice.
     """
-    phases = [Phase(1, (Call(0, 0, 10),)), Phase(1, (Call(100, 100),))]
-    assert simulate(Process(SLOW, 0.0), phases, 2).seconds == pytest.approx(5)
-    assert simulate(Process(SLOW, 0.0, in_flight=1), phases, 2).seconds == pytest.approx(6)
+    phases = [Phase(1, (SimulatedCall(0, 0, 10),)), Phase(1, (SimulatedCall(100, 100),))]
+    assert simulate(SimulatedProcess(SLOW, 0.0), phases, 2).seconds == pytest.approx(5)
+    assert simulate(SimulatedProcess(SLOW, 0.0, in_flight=1), phases, 2).seconds == pytest.approx(6)
     # Side by side in one phase: half of the engine each, so that both are done at 2 x 1 s and 1 s + 2 s.
     (tree,), (answer,) = phases[1].chain, phases[0].chain
-    both = simulate(Process(SLOW, 0.0), [Phase(1, (answer, tree))], 2, 0.0)
+    both = simulate(SimulatedProcess(SLOW, 0.0), [Phase(1, (answer, tree))], 2, 0.0)
     assert both.seconds == pytest.approx(5)
 
 
 def test_answers_share_steps_as_far_as_there_are_slots() -> None:
     """Four answers of 10 tokens: in one batch 10 steps of 0.5 s; with two slots twice 10 steps of 0.3 s."""
-    phase = Phase(4, (Call(0, 0, 10),))
+    phase = Phase(4, (SimulatedCall(0, 0, 10),))
     assert run(SLOW, phase).seconds == pytest.approx(5.0)
     assert run(replace(SLOW, slots=2), phase).seconds == pytest.approx(6.0)
 
 
 def test_prompts_in_flight_are_bounded() -> None:
     """Six prompts of 10 tokens, two at a time: three times 10 steps of 0.3 s."""
-    ran = run(SLOW, Phase(1, (Call(0, 0, 10),)), prompts=6, in_flight=2)
+    ran = run(SLOW, Phase(1, (SimulatedCall(0, 0, 10),)), prompts=6, in_flight=2)
     assert ran.seconds == pytest.approx(9.0)
     assert [at for at, _ in ran.ends] == pytest.approx([3, 3, 6, 6, 9, 9])
 
 
 def test_the_pipeline_is_one_thread() -> None:
     """Eight calls at once, half a second each, on an engine that takes no time."""
-    idle = Engine(reads=1, step=0, answer=0, slots=64)
-    assert run(idle, Phase(8, (Call(0, 0, 0),)), record=0.5).seconds == pytest.approx(4.0)
+    idle = SimulatedEngine(reads=1, step=0, answer=0, slots=64)
+    assert run(idle, Phase(8, (SimulatedCall(0, 0, 0),)), record=0.5).seconds == pytest.approx(4.0)
 
 
 def test_shards_begin_where_others_have_ended() -> None:
@@ -77,13 +77,13 @@ def test_shards_begin_where_others_have_ended() -> None:
 
     Four prompts for 10 steps of 0.5 s, then the third of each for 10 of 0.3 s: 8 s for six. Two more shards: 16 s.
     """
-    process = Process(SLOW, 0.0, in_flight=2, shard=3, shards=2)
-    assert simulate(process, [Phase(1, (Call(0, 0, 10),))], 6).seconds == pytest.approx(8)
-    assert simulate(process, [Phase(1, (Call(0, 0, 10),))], 12).seconds == pytest.approx(16)
+    process = SimulatedProcess(SLOW, 0.0, in_flight=2, shard=3, shards=2)
+    assert simulate(process, [Phase(1, (SimulatedCall(0, 0, 10),))], 6).seconds == pytest.approx(8)
+    assert simulate(process, [Phase(1, (SimulatedCall(0, 0, 10),))], 12).seconds == pytest.approx(16)
 
 
 CALLS = st.builds(
-    lambda computed, more, written, records: Call(computed + more, computed, written, records),
+    lambda computed, more, written, records: SimulatedCall(computed + more, computed, written, records),
     st.integers(0, 200),
     st.integers(0, 200),
     st.integers(0, 40),
@@ -93,10 +93,10 @@ PHASES = st.lists(
     st.builds(Phase, st.integers(1, 3), st.lists(CALLS, min_size=1, max_size=3).map(tuple)), min_size=1, max_size=3
 )
 ENGINES = st.builds(
-    Engine, st.integers(1, 1000), st.floats(0.001, 1), st.floats(0.001, 1), st.integers(1, 20).map(float)
+    SimulatedEngine, st.integers(1, 1000), st.floats(0.001, 1), st.floats(0.001, 1), st.integers(1, 20).map(float)
 )
 PROCESSES = st.builds(
-    Process,
+    SimulatedProcess,
     ENGINES,
     st.floats(0.001, 0.1),
     st.floats(0, 0.1),
@@ -109,7 +109,7 @@ PROCESSES = st.builds(
 @given(PROCESSES, PHASES, st.integers(1, 30), st.floats(0, 0.9))
 @settings(deadline=None)
 def test_every_call_is_made_once_and_no_time_is_lost(
-    process: Process, phases: list[Phase], prompts: int, spread: float
+    process: SimulatedProcess, phases: list[Phase], prompts: int, spread: float
 ) -> None:
     ran = simulate(process, phases, prompts, spread)
     calls = [(prompts * phase.width, call) for phase in phases for call in phase.chain]
@@ -129,7 +129,9 @@ def test_every_call_is_made_once_and_no_time_is_lost(
 
 @given(PROCESSES, PHASES, st.integers(1, 20))
 @settings(deadline=None)
-def test_a_faster_engine_in_all_is_that_much_faster(process: Process, phases: list[Phase], prompts: int) -> None:
+def test_a_faster_engine_in_all_is_that_much_faster(
+    process: SimulatedProcess, phases: list[Phase], prompts: int
+) -> None:
     twice = replace(process, engine=process.engine.faster(2), record=process.record / 2, commit=process.commit / 2)
     once = simulate(process, phases, prompts).seconds
     assert simulate(twice, phases, prompts).seconds == pytest.approx(once / 2)
@@ -139,7 +141,7 @@ def test_a_faster_engine_in_all_is_that_much_faster(process: Process, phases: li
 @pytest.mark.parametrize("prompts", [1500, 4096])
 def test_a_window_tells_the_whole(used: int, prompts: int) -> None:
     setup = setups(WORKLOAD, 1)[used]
-    process = Process(setup.engine, setup.record, setup.commit)
+    process = SimulatedProcess(setup.engine, setup.record, setup.commit)
     phases = WORKLOAD.phases(keeps=True)
     whole = simulate(process, phases, prompts, WORKLOAD.spread)
     guess = extrapolate(simulate(process, phases, 1024, WORKLOAD.spread), process, prompts)
@@ -148,8 +150,8 @@ def test_a_window_tells_the_whole(used: int, prompts: int) -> None:
 
 
 def test_a_window_needs_a_middle() -> None:
-    process = Process(SLOW, 0.0)
-    ran = simulate(process, [Phase(1, (Call(1, 1),))], 100)
+    process = SimulatedProcess(SLOW, 0.0)
+    ran = simulate(process, [Phase(1, (SimulatedCall(1, 1),))], 100)
     with pytest.raises(ValueError, match="a window of 100 prompts is too short for 64 in flight"):
         extrapolate(ran, process, 1000)
 
@@ -158,11 +160,11 @@ def test_a_prompt_of_the_workload_by_hand() -> None:
     """Page 10, prompt 20, answers 30, critiques 5, request 3, questions 7; one principle, so two votes."""
     workload = Workload(2, 1, 1, prompt=20, answer=30, critique=5, page=10, request=3, question=7)
     sample, revise, judge = workload.phases(keeps=False)
-    assert sample == Phase(2, (Call(20, 10, 30),))
-    assert revise == Phase(2, (Call(60, 60, 5), Call(68, 68, 30)))
-    assert judge == Phase(1, (Call(2 * (10 + 20 + 60 + 7), 10 + 20 + 2 * 60 + 2 * 7, 0, 2),))
+    assert sample == Phase(2, (SimulatedCall(20, 10, 30),))
+    assert revise == Phase(2, (SimulatedCall(60, 60, 5), SimulatedCall(68, 68, 30)))
+    assert judge == Phase(1, (SimulatedCall(2 * (10 + 20 + 60 + 7), 10 + 20 + 2 * 60 + 2 * 7, 0, 2),))
     # With a prefix cache, a revision computes its request only.
-    assert workload.phases(keeps=True)[1].chain[1] == Call(68, 3, 30)
+    assert workload.phases(keeps=True)[1].chain[1] == SimulatedCall(68, 3, 30)
     assert (workload.judgements, workload.votes, workload.records) == (1, 2, 2 + 4 + 2)
     assert workload.rows == 1 + (2 + 4 + 2) + (2 + 2 + 1), "the row, its answers, its labels"
     assert workload.written == 2 * 30 + 2 * 5 + 2 * 30

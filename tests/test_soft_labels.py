@@ -22,6 +22,8 @@ def test_what_is_drawn_has_the_probability_of_its_words() -> None:
     pairs = drawn("a seed", 50)
     assert pairs == drawn("a seed", 50) and pairs != drawn("another", 50)
     for pair, probability in pairs:
-        marks = [[(word in GOOD) - (word in BAD) for word in text.split()] for text in pair.answers]
+        marks = []
+        for text in pair.answers:
+            marks.append([(word in GOOD) - (word in BAD) for word in text.split()])
         assert [len(words) for words in marks] == [WORDS, WORDS]
         assert math.log(probability / (1 - probability)) == pytest.approx((sum(marks[0]) - sum(marks[1])) / 2)

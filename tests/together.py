@@ -24,16 +24,38 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     # They look for Ray's actors among all processes of the machine.
     "ray": ("tests/e2e/test_ray.py", "tests/service/jobs/test_cluster_rows.py"),
+    # One server and one browser.
+    "pages": ("tests/service/web/",),
+    # TRL, which takes seconds to import.
+    "trl": (
+        "tests/critic/rewarding/test_trl.py",
+        "tests/critic/run/test_trl.py",
+        "tests/trainers/test_group_advantage.py",
+        "tests/trainers/test_parity_trl.py",
+    ),
+    # Trainers' own processes of other projects, and a server that they ask.
+    "trainers of others": ("tests/e2e/test_rl_clients.py",),
+    # The embedded model in an engine of its own, which proves itself as it opens.
+    "embedded model": ("tests/critic/engines/test_embedded.py",),
+    # What judges are shown of each text of the suite.
+    "planted texts": ("tests/critic/evaluation/test_control_tokens.py",),
+    # Runs that were simulated are remembered.
+    "simulation": ("tests/test_simulate.py",),
+    # A copy of the packages with foreign files in it: each is compiled once.
+    "house": ("tests/contracts/test_house.py",),
+    "commands": ("tests/contracts/test_found_commands.py",),
+    "engine and mode": ("tests/contracts/test_foreign_kinds.py",),
 }
-FIXTURES = {"vllm_python": "vllm"}
+FIXTURES = {"vllm_python": "vllm", "shared_site": "pages"}
 SLOW = Path(__file__).with_name("slow.txt")
 WHOLE = re.compile(r"^pytestmark = \[?[^\]]*?pytest\.mark\.slow\b", re.MULTILINE)
-_GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
+_GROUP_OF = {place: group for group, places in GROUPS.items() for place in places}
 
 
 def group_of(nodeid: str) -> str:
     """The group of a test, which is the test alone where nothing is shared."""
-    return _GROUP_OF.get(nodeid.partition("::")[0], nodeid)
+    file = nodeid.partition("::")[0]
+    return _GROUP_OF.get(file) or _GROUP_OF.get(f"{file.rpartition('/')[0]}/", nodeid)
 
 
 @cache

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -33,10 +33,12 @@ _context.set_forkserver_preload(
         "service.cli.commands.server.worker",
         "service.cli.opened",
         "service.jobs.worker.worker",
+        "service.serving.server",
         "trainers.methods.dpo",
         "trainers.methods.ppo",
         "trainers.methods.reward",
         "trainers.run",
+        "tests.frozen",
     ]
 )
 
@@ -81,6 +83,16 @@ class Warm:
     def kill(self) -> None:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
+
+
+def begin() -> None:
+    """Start the fork server, if it does not run yet: all of its forks show the environment that it has now."""
+    forkserver.ensure_running()
+
+
+def forked(command: Sequence[str], log: Path) -> Warm:
+    """Start a module in this folder, as `benchmarks.serving.spawned` does."""
+    return Warm(command, Path.cwd(), None, log, log)
 
 
 def run(

@@ -154,11 +154,11 @@ _LATENT: dict[str, Any] = {"num_key_value_heads": 4, "head_dim": 4, "num_experts
 _DECODER: dict[str, Any] = {"is_decoder": True}
 _TEXT: dict[str, Any] = {"head_dim": 8}
 MORE: dict[str, dict[str, Any]] = {
-    **{name: _LATENT for name in ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite")},
-    **{name: _LATENT for name in ("glm_moe_dsa", "longcat_flash", "minicpm3", "youtu")},
-    **{name: _DECODER for name in ("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra")},
-    **{name: _DECODER for name in ("ernie", "megatron-bert", "reformer", "rembert", "roberta", "xlm-roberta")},
-    **{name: _DECODER for name in ("roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta-xl", "xmod")},
+    **dict.fromkeys(("axk1", "axk2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite"), _LATENT),
+    **dict.fromkeys(("glm_moe_dsa", "longcat_flash", "minicpm3", "youtu"), _LATENT),
+    **dict.fromkeys(("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra"), _DECODER),
+    **dict.fromkeys(("ernie", "megatron-bert", "reformer", "rembert", "roberta", "xlm-roberta"), _DECODER),
+    **dict.fromkeys(("roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta-xl", "xmod"), _DECODER),
     "codegen": {"rotary_dim": 4},
     "cohere": {"logit_scale": 2.0},
     "cohere2": {"logit_scale": 2.0},

@@ -27,7 +27,7 @@ _OF_ALL = "TrainConfig"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedMethod:
     """A method as its file describes it: see `trainers.method.Method`. ``config`` names the class of its settings."""
 
     name: str
@@ -49,12 +49,12 @@ def names() -> list[str]:
     return sorted(module.name.replace("_", "-") for module in iter_modules(map(str, _folders())))
 
 
-def listed() -> dict[str, Listed]:
+def listed() -> dict[str, ListedMethod]:
     """Return all methods by name. Raises `InputError` for a file that describes none."""
     return {name: read(name) for name in names()}
 
 
-def read(name: str) -> Listed:
+def read(name: str) -> ListedMethod:
     """Return what the file of method ``name`` says of it. Raises `InputError` where there is none."""
     file = _file(name)
     given = _literals(file)
@@ -65,7 +65,7 @@ def read(name: str) -> Listed:
         )
     if unknown := set(known.get("rows", ())) - TABLES.keys():
         raise InputError(f"rows names {min(unknown)!r}", where=str(file), fix=f"expected some of {', '.join(TABLES)}")
-    return Listed(name=name, file=file, config=given["config"], **known)
+    return ListedMethod(name=name, file=file, config=given["config"], **known)
 
 
 def settings(name: str) -> dict[str, bool]:
@@ -114,16 +114,16 @@ def _settings(file: Path, name: str) -> dict[str, bool]:
     """Return the settings of a class, and of those that it is made of, but for the one of all."""
     body = ast.parse(file.read_text("utf-8")).body
     [own] = [node for node in body if isinstance(node, ast.ClassDef) and node.name == name]
-    found: dict[str, bool] = {}
+    settings: dict[str, bool] = {}
     for base in (ast.unparse(base) for base in own.bases):
         for node in body:
             imported = isinstance(node, ast.ImportFrom) and base in [alias.name for alias in node.names]
             if imported and base != _OF_ALL:
                 assert isinstance(node, ast.ImportFrom) and node.module is not None
                 root = _folders()[0].parents[1]
-                found |= _settings(root / f"{node.module.replace('.', '/')}.py", base)
+                settings |= _settings(root / f"{node.module.replace('.', '/')}.py", base)
     fields = [node for node in own.body if isinstance(node, ast.AnnAssign)]
-    return found | {ast.unparse(node.target): _is_plain(node.annotation) for node in fields}
+    return settings | {ast.unparse(node.target): _is_plain(node.annotation) for node in fields}
 
 
 def _is_plain(annotation: ast.expr) -> bool:

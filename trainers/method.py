@@ -22,12 +22,12 @@ from trainers.catalogue import POLICY, REWARD_MODEL
 from trainers.config import TrainConfig
 from trainers.folder import card
 from trainers.folder.card import Made
-from trainers.folder.results import Counts, Trained
-from trainers.planning.memory import NOTHING, Needs, Work
+from trainers.folder.results import Trained, TrainingCounts
+from trainers.planning.memory import NOTHING, Needs, StepWork
 
 C = TypeVar("C", bound=TrainConfig)
 
-Tell = Callable[[Counts], None]
+Tell = Callable[[TrainingCounts], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Method(ABC, Generic[C]):
         return (card.reward_model if self.makes == REWARD_MODEL else card.policy)(self.about)
 
     @abstractmethod
-    def work(self, config: C, processes: int) -> Work:
+    def work(self, config: C, processes: int) -> StepWork:
         """Return the largest batches that ``config`` lets each of ``processes`` put through the model."""
 
     @abstractmethod
@@ -69,17 +69,17 @@ class Method(ABC, Generic[C]):
 
 def load(name: str) -> Method[Any]:
     """Import method ``name``. Raises `InputError` where there is none."""
-    found: Method[Any] = import_module(catalogue.module(name)).METHOD
-    return found
+    method: Method[Any] = import_module(catalogue.module(name)).METHOD
+    return method
 
 
 def of(config: TrainConfig) -> Method[Any]:
     """Return the method whose settings ``config`` are: the one of the file that its class is in."""
-    found: Method[Any] | None = getattr(sys.modules[type(config).__module__], "METHOD", None)
-    if found is None:
+    method: Method[Any] | None = getattr(sys.modules[type(config).__module__], "METHOD", None)
+    if method is None:
         raise InputError(
             f"{type(config).__name__} is the settings of no method",
             where="config",
             fix=f"expected those of {', '.join(catalogue.names())}",
         )
-    return found
+    return method

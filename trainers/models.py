@@ -107,8 +107,8 @@ def positions(model: PreTrainedModel) -> int | None:
     """Return how many tokens a chat may have; None for models that name no bound, as those that keep a state."""
     inner = model.config.get_text_config()
     named = (getattr(inner, name, None) for name in ("max_position_embeddings", "max_seq_len", "n_positions"))
-    found = [int(count) for count in named if count]
-    return found[0] if found else None
+    counts = [int(count) for count in named if count]
+    return counts[0] if counts else None
 
 
 def _adapted(model: PreTrainedModel, config: TrainConfig, heads: int | None) -> PeftModel:

@@ -19,12 +19,12 @@ from trainers.folder import finish, results
 from trainers.folder.disk import saving
 from trainers.folder.identity import claim, finished, identity
 from trainers.folder.metrics import MetricsFile
-from trainers.folder.results import Counts, Trained
+from trainers.folder.results import Trained, TrainingCounts
 from trainers.folder.samples import SHARE, WRITTEN_COSTS, Samples
 from trainers.gate import certified, named
 from trainers.method import Method, Tell
 from trainers.models import Trainee
-from trainers.planning.memory import Work
+from trainers.planning.memory import StepWork
 from trainers.trainer import TreeTrainer, rows_of
 
 REFUSED = "refused.jsonl"
@@ -55,13 +55,13 @@ class Offline(Method[C]):
         """Return the kinds of examples that it takes."""
         return tuple(NAMES[name] for name in (self.rows_of(config) if self.rows_of else self.rows))
 
-    def work(self, config: C, processes: int) -> Work:
+    def work(self, config: C, processes: int) -> StepWork:
         """See `Method.work`. The largest batch has prompts of next to no tokens: nothing is shared then."""
         step = config.per_device_train_batch_size
         answers = self.plan.answers
         row = min(config.per_device_eval_batch_size, rows_of(answers * config.max_length, config.row_tokens))
         looks = self.plan.compared or config.eval_data or config.eval_share
-        return Work(
+        return StepWork(
             examples=step,
             answers=answers,
             prompt=0,
@@ -134,11 +134,11 @@ def _data(config: TrainConfig, wanted: tuple[type[Any], ...]) -> tuple[Data, Dat
     return data, held_out
 
 
-def _counts(trainer: TreeTrainer) -> Counts:
+def _counts(trainer: TreeTrainer) -> TrainingCounts:
     refused = [*trainer.examples.refused, *(trainer.held_out.refused if trainer.held_out else ())]
     why: Mapping[str, int] = Data((), tuple(refused)).why_refused()
     held_out = len(trainer.held_out) if trainer.held_out else 0
-    return Counts(len(trainer.examples), held_out, dict(why), trainer.examples.thoughts)
+    return TrainingCounts(len(trainer.examples), held_out, dict(why), trainer.examples.thoughts)
 
 
 def _write_refused(folder: Path, trainer: TreeTrainer) -> None:

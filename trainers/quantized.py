@@ -88,8 +88,8 @@ def whole(layer: Any) -> Tensor:
         return weight
     from transformers.integrations.bitsandbytes import dequantize_bnb_weight  # imports the extra, where it is there
 
-    found: Tensor = dequantize_bnb_weight(layer.weight)
-    return found
+    dense: Tensor = dequantize_bnb_weight(layer.weight)
+    return dense
 
 
 def whole_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
@@ -127,14 +127,14 @@ def _deltas(inner: nn.Module, adapters: Sequence[str]) -> Mapping[str, Tensor]:
     """Return what the adapters add to each layer's weights, by the layer's name in the model alone."""
     from peft.tuners.lora import LoraLayer
 
-    found: dict[str, Tensor] = {}
+    deltas: dict[str, Tensor] = {}
     for name, module in inner.named_modules():
         if isinstance(module, LoraLayer):
             layer: Any = module  # it is a torch module as well, whose attributes have no types
             for adapter in adapters:
                 delta = layer.get_delta_weight(adapter).float().cpu()
-                found[name] = found[name] + delta if name in found else delta
-    return found
+                deltas[name] = deltas[name] + delta if name in deltas else delta
+    return deltas
 
 
 def _dequantized(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:

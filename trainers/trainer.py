@@ -82,7 +82,8 @@ class TreeTrainer(Trainer):
         self.stored: torch.dtype | None = None  # that gathered weights are saved in, once they are finished
         inner = _innermost(model)
         parts = [part for part in (self.examples, self.held_out) if part is not None]
-        highest, longest = max(part.highest for part in parts), max(part.longest for part in parts)
+        highest = max(part.highest for part in parts)
+        longest = max(part.longest for part in parts)
         if padding is not None:
             inner.config.get_text_config().pad_token_id = padding
         first = [self.examples[i].tree for i in range(min(len(self.examples), _PROVEN_ON))]
@@ -210,19 +211,21 @@ class TreeTrainer(Trainer):
         watched: dict[str, list[float]] = defaultdict(list)
         for inputs, counted in self.shards(examples):
             with self.accelerator.autocast():  # as in training, before it as well
-                losses_E, found = self.losses(model(batch=inputs.batch), inputs)
+                losses_E, watched_now = self.losses(model(batch=inputs.batch), inputs)
             if not counted:
                 continue
             total += float((losses_E * inputs.column("weight", losses_E.device)).sum())
             count += sum(self.counts(inputs))
-            for name, values in found.items():
+            for name, values in watched_now.items():
                 watched[name] += values.tolist()
         parts = gather_object([(total, count, dict(watched))])
         merged: dict[str, list[float]] = defaultdict(list)
         for _, _, part in parts:
             for name, values in part.items():
                 merged[name] += values
-        figures = {"loss": sum(p[0] for p in parts) / sum(p[1] for p in parts)} | self.figures(merged)
+        whole = sum(part[0] for part in parts)
+        of = sum(part[1] for part in parts)
+        figures = {"loss": whole / of} | self.figures(merged)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -311,8 +314,8 @@ class TreeTrainer(Trainer):
         source.rename(target)
 
     def _examples(self, given: Data | Sequence[Mapping[str, Any]], name: str) -> Examples:
-        found = given if isinstance(given, Data) else reading.from_rows(given, self.wanted, name)
-        return self.examples_of(found, self.encoder.reward if self.reward else self.encoder.policy)
+        data = given if isinstance(given, Data) else reading.from_rows(given, self.wanted, name)
+        return self.examples_of(data, self.encoder.reward if self.reward else self.encoder.policy)
 
     def _padding(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int | None:
         """Return what the saved model will take for padding: transformers' trainer gives it the tokenizer's."""

@@ -26,7 +26,7 @@ STARTING_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ServerPace:
     """Tokens a second: of long prompts, and of answers written at the same time."""
 
     prompt: float
@@ -84,7 +84,10 @@ def counters(url: str) -> dict[str, float]:
     with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     names = ("prompt_tokens", "prefix_cache_hits", "generation_tokens")
-    return {name: sum(float(x.split()[-1]) for x in lines if x.startswith(f"vllm:{name}_total")) for name in names}
+    counted = {}
+    for name in names:
+        counted[name] = sum(float(line.split()[-1]) for line in lines if line.startswith(f"vllm:{name}_total"))
+    return counted
 
 
 def spent(before: dict[str, float], after: dict[str, float]) -> tuple[int, int]:
@@ -93,7 +96,7 @@ def spent(before: dict[str, float], after: dict[str, float]) -> tuple[int, int]:
     return prompt - cached, written
 
 
-def pace(url: str, at_once: int, tokens: int) -> Pace:
+def pace(url: str, at_once: int, tokens: int) -> ServerPace:
     """Ask for one token after long prompts, and for ``tokens`` after short ones; once before, to warm up."""
 
     async def ask(words: int, wanted: int) -> tuple[int, int, float]:
@@ -117,4 +120,4 @@ def pace(url: str, at_once: int, tokens: int) -> Pace:
     read, _, reading = asyncio.run(ask(300, 1))
     prompts, written, writing = asyncio.run(ask(11, tokens))
     prompt = read / reading
-    return Pace(prompt, written / (writing - prompts / prompt))
+    return ServerPace(prompt, written / (writing - prompts / prompt))

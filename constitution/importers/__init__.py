@@ -5,8 +5,8 @@ source doesn't have in a way that its docstring states, and names and counts wha
 """
 
 from constitution.importers import cai_paper, langchain, polis
-from constitution.importers.base import Imported, LeftOut, Reader
+from constitution.importers.base import Imported, LeftOutPart, Reader
 
 FORMATS: dict[str, Reader] = {"cai-paper": cai_paper.read, "langchain": langchain.read, "polis": polis.read}
 
-__all__ = ["FORMATS", "Imported", "LeftOut"]
+__all__ = ["FORMATS", "Imported", "LeftOutPart"]

@@ -15,7 +15,7 @@ from constitution.schema import Constitution, Principle
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOutPart:
     """Something in the source that the constitution doesn't hold as it was: what, how many of it, and why."""
 
     what: str
@@ -28,7 +28,7 @@ class Imported:
     """A constitution, and what of its source it doesn't hold."""
 
     constitution: Constitution
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[LeftOutPart, ...]
 
 
 class Reader(Protocol):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import InputError
-from constitution.importers.base import Imported, LeftOut, build, headline, principle, read_json, slug
+from constitution.importers.base import Imported, LeftOutPart, build, headline, principle, read_json, slug
 from constitution.schema import Principle
 
 # The published strings are these frames around the instruction.
@@ -35,7 +35,7 @@ _PART = re.compile(r"\n\n(Human|Assistant|CritiqueRequest|Critique|RevisionReque
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PaperRequest:
     """A critique request and its revision request, framed as published."""
 
     name: str
@@ -44,7 +44,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class PaperContrast:
     """A prompt with right and wrong answers, as published."""
 
     prompt: str
@@ -56,10 +56,10 @@ class Contrast:
 class Paper:
     """The files' strings to the byte, white space included; empty for files that were not given."""
 
-    requests: tuple[Request, ...] = ()
+    requests: tuple[PaperRequest, ...] = ()
     comparisons: tuple[str, ...] = ()
     few_shots: tuple[str, ...] = ()
-    contrasts: tuple[Contrast, ...] = ()
+    contrasts: tuple[PaperContrast, ...] = ()
     reasoned: tuple[str, ...] = ()
 
 
@@ -68,24 +68,26 @@ def read_paper(sources: Sequence[Path]) -> Paper:
     paper = Paper()
     for source in sources:
         try:
-            found = _recognise(read_json(source))
+            part = _recognise(read_json(source))
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
-            found = None
-        if found is None:
+            part = None
+        if part is None:
             raise InputError("not one of the five files of the paper, by its shape", where=str(source))
-        given = [f.name for f in fields(Paper) if getattr(found, f.name)]
+        given = [f.name for f in fields(Paper) if getattr(part, f.name)]
         if not given or getattr(paper, given[0]):
             raise InputError(f"the {given[0] if given else 'file'} came empty or twice", where=str(source))
-        paper = replace(paper, **{given[0]: getattr(found, given[0])})
+        paper = replace(paper, **{given[0]: getattr(part, given[0])})
     return paper
 
 
 def _recognise(data: Any) -> Paper | None:
     """By shape alone. A wrong type deep inside raises one of the errors that the caller expects."""
     if isinstance(data, dict):
-        return Paper(requests=tuple(Request(n, _only(r["prompt"]), _str(r["edit_request"])) for n, r in data.items()))
+        return Paper(
+            requests=tuple(PaperRequest(n, _only(r["prompt"]), _str(r["edit_request"])) for n, r in data.items())
+        )
     if not isinstance(data, list) or not data:
         return None
     if all(isinstance(x, str) for x in data):
@@ -93,7 +95,9 @@ def _recognise(data: Any) -> Paper | None:
         return Paper(few_shots=tuple(data)) if shots else Paper(comparisons=tuple(data))
     if "corrects" in data[0]:
         return Paper(
-            contrasts=tuple(Contrast(_str(x["prompt"]), _strs(x["corrects"]), _strs(x["incorrects"])) for x in data)
+            contrasts=tuple(
+                PaperContrast(_str(x["prompt"]), _strs(x["corrects"]), _strs(x["incorrects"])) for x in data
+            )
         )
     return Paper(reasoned=tuple(_str(x["prompt"]) for x in data))
 
@@ -133,10 +137,10 @@ def read(sources: Sequence[Path], *, name: str, version: str) -> Imported:
         principles=[*critics, *judges],
     )
     left_out += [
-        LeftOut(
+        LeftOutPart(
             "few-shots with a right and a wrong answer", len(paper.contrasts), "an example is critique and revision"
         ),
-        LeftOut("few-shots that reason step by step", len(paper.reasoned), "an example is critique and revision"),
+        LeftOutPart("few-shots that reason step by step", len(paper.reasoned), "an example is critique and revision"),
     ]
     return Imported(constitution, tuple(x for x in left_out if x.count))
 
@@ -150,7 +154,7 @@ def _unframe(frame: str, text: str, where: str) -> str:
     return inner
 
 
-def _critic(request: Request) -> Principle:
+def _critic(request: PaperRequest) -> Principle:
     critique = _unframe(CRITIQUE_FRAME, request.critique, request.name)
     revision = _unframe(REVISION_FRAME, request.revision, request.name)
     return principle(
@@ -179,7 +183,7 @@ def _judge(number: int, text: str) -> Principle:
     )
 
 
-def _with_examples(critics: list[Principle], shots: Sequence[str]) -> tuple[list[Principle], list[LeftOut]]:
+def _with_examples(critics: list[Principle], shots: Sequence[str]) -> tuple[list[Principle], list[LeftOutPart]]:
     """Give each few-shot to the principle whose critique request it answers, word for word."""
     examples: dict[str, list[dict[str, Any]]] = {}
     homeless = other_wording = 0
@@ -196,8 +200,10 @@ def _with_examples(critics: list[Principle], shots: Sequence[str]) -> tuple[list
         principle(p.id, **{**p.model_dump(), "examples": examples[p.id]}) if p.id in examples else p for p in critics
     ]
     return critics, [
-        LeftOut("critique and revision few-shots", homeless, "they answer a request that no principle makes"),
-        LeftOut("revision requests of few-shots", other_wording, "they differ from that of the few-shot's principle"),
+        LeftOutPart("critique and revision few-shots", homeless, "they answer a request that no principle makes"),
+        LeftOutPart(
+            "revision requests of few-shots", other_wording, "they differ from that of the few-shot's principle"
+        ),
     ]
 
 

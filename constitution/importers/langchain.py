@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import InputError
-from constitution.importers.base import Imported, LeftOut, build, headline, principle, read_yaml_or_json, slug
+from constitution.importers.base import Imported, LeftOutPart, build, headline, principle, read_yaml_or_json, slug
 from constitution.schema import Principle
 
 COMPARE = 'Which response leaves less to point out under this request: "{critique}"'
@@ -34,7 +34,7 @@ def read(sources: Sequence[Path], *, name: str, version: str) -> Imported:
         principles=principles,
     )
     why = "a principle has no such field"
-    return Imported(constitution, tuple(LeftOut(f"key {key!r}", count, why) for key, count in extra.items()))
+    return Imported(constitution, tuple(LeftOutPart(f"key {key!r}", count, why) for key, count in extra.items()))
 
 
 def _list(source: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import InputError
-from constitution.importers.base import Imported, LeftOut, build, headline, principle, read_bytes, slug
+from constitution.importers.base import Imported, LeftOutPart, build, headline, principle, read_bytes, slug
 from constitution.schema import Group, Principle
 
 CRITIQUE = 'Point out where the response does not follow this principle: "{statement}"'
@@ -60,11 +60,11 @@ def read(
         raise InputError(f"no statement has the support of {min_support:g} in any group", where=str(sources[0]))
     unasked = sum(id not in poll.tallies for id in poll.statements)
     left_out = (
-        LeftOut("statements", poll.rejected, "moderators rejected them"),
-        LeftOut("statements", unasked, "nobody in a group voted on them"),
-        LeftOut("statements of a group", low, f"their support is below {min_support:g}"),
-        LeftOut("statements of a group", few, f"fewer than {min_votes} of the group voted"),
-        LeftOut("participants", poll.without_group, "they are in no group"),
+        LeftOutPart("statements", poll.rejected, "moderators rejected them"),
+        LeftOutPart("statements", unasked, "nobody in a group voted on them"),
+        LeftOutPart("statements of a group", low, f"their support is below {min_support:g}"),
+        LeftOutPart("statements of a group", few, f"fewer than {min_votes} of the group voted"),
+        LeftOutPart("participants", poll.without_group, "they are in no group"),
     )
     constitution = build(
         name,

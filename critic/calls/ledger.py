@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from base.digest import digest
 from base.together import together
-from critic.calls.under_way import UnderWay
+from critic.calls.under_way import CallsUnderWay
 from critic.calls.wrappers import Wrapper, load
 from critic.engine import (
     BudgetExceeded,
@@ -133,7 +133,7 @@ class Budget:
     limit: int | None = None
     spent: int = 0
     answered: int = 0
-    under_way: UnderWay = field(default_factory=UnderWay)
+    under_way: CallsUnderWay = field(default_factory=CallsUnderWay)
     max_cost: float | None = None
     cost: float = 0.0
     _worst: list[float] = field(default_factory=list)
@@ -216,27 +216,28 @@ class RecordedEngine(Wrapper):
         if self.whole_trees:
             answers = await self._answers(keys, call, worst)
         else:
-            answers = [answer for [answer] in await together(self._answers([key], call, worst) for key in keys)]
+            by_key = await together(self._answers([key], call, worst) for key in keys)
+            answers = [answer for [answer] in by_key]
         return tuple(_restored(answer) for answer in answers)
 
     async def _answers(
         self, keys: list[str], call: Callable[[list[str]], Awaitable[list[Answer]]], worst: Mapping[str, float]
     ) -> list[Answer]:
         """Return one answer a key: from the ledger, from whoever is asking already, or from ``call(the rest)``."""
-        found: dict[str, Answer] = {}
-        while missing := [key for key in dict.fromkeys(keys) if key not in found]:
-            missing = [key for key in missing if not self._take(key, found)]
+        answers: dict[str, Answer] = {}
+        while missing := [key for key in dict.fromkeys(keys) if key not in answers]:
+            missing = [key for key in missing if not self._take(key, answers)]
             mine = [key for key in missing if self._ledger.claim(key)]
             if mine:
-                found.update(await self._make(mine, call, sum(worst[key] for key in mine)))
+                answers.update(await self._make(mine, call, sum(worst[key] for key in mine)))
             elif missing:
                 await self._ledger.settled(missing[0])
-        return [found[key] for key in keys]
+        return [answers[key] for key in keys]
 
-    def _take(self, key: str, found: dict[str, Answer]) -> bool:
+    def _take(self, key: str, answers: dict[str, Answer]) -> bool:
         answer = self._ledger.get(key)
         if answer is not None:
-            found[key] = answer
+            answers[key] = answer
         return answer is not None
 
     async def _make(
@@ -324,5 +325,6 @@ def _number(logprob: float) -> float | str:
 def _prune(node: Node, wanted: set[int], positions: Iterator[int]) -> Node | None:
     """Return ``node`` with only those reads whose position is in ``wanted``, and no branch without one."""
     read = node.read if node.read is not None and next(positions) in wanted else None
-    children = tuple(c for c in (_prune(child, wanted, positions) for child in node.children) if c is not None)
+    pruned = [_prune(child, wanted, positions) for child in node.children]
+    children = tuple(child for child in pruned if child is not None)
     return Node(node.messages, read, children) if read is not None or children else None

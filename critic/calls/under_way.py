@@ -42,7 +42,7 @@ def sent() -> None:
 
 
 @dataclass
-class UnderWay:
+class CallsUnderWay:
     """The calls of a run that are under way, and for each engine when its last calls ended and how long they took."""
 
     clock: Callable[[], float] = time.monotonic

@@ -55,11 +55,11 @@ _TOKENS_A_MESSAGE = 4
 _NO_WAIT = 1e-6
 
 
-class Busy(Unavailable):
+class ServerBusy(Unavailable):
     """The server takes no request just now. Others would only make it worse: they are held back, too."""
 
 
-class Unreachable(Busy):
+class Unreachable(ServerBusy):
     """There is no connection to the server at all."""
 
 
@@ -151,7 +151,8 @@ class Retrying(Wrapper):
         if self.whole_trees:
             return await super().score(tree, lane)
         single = [Node(path[: len(path) - len(own)], None, (Node(own, read),)) for path, read, own in reads(tree)]
-        return tuple(score for [score] in await together(super(Retrying, self).score(one, lane) for one in single))
+        scores = await together(super(Retrying, self).score(one, lane) for one in single)
+        return tuple(score for [score] in scores)
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
         waits = self._again.waits(chance=self._chance)
@@ -235,10 +236,10 @@ class RateLimited(Wrapper):
 class Concurrent(Wrapper):
     """Lets so many calls be under way, and as many interactive ones, which never queue behind the batch lane.
 
-    Where the server is `Busy`, or says when to come again, no other call is sent before that time either. Where it is
-    `Unreachable`, the call that noticed it tries again, up to ``retries`` times and for `LONGEST_OUTAGE` seconds, and
-    nobody else does; then all end with `EngineDown`, and so does whoever finds it still gone later. So it is where the
-    server has been `Busy` for everyone for more than `LONGEST_BUSY` seconds.
+    Where the server is `ServerBusy`, or says when to come again, no other call is sent before that time either. Where
+    it is `Unreachable`, the call that noticed it tries again, up to ``retries`` times and for `LONGEST_OUTAGE` seconds,
+    and nobody else does; then all end with `EngineDown`, and so does whoever finds it still gone later. So it is where
+    the server has been `ServerBusy` for everyone for more than `LONGEST_BUSY` seconds.
     """
 
     def __init__(
@@ -295,11 +296,11 @@ class Concurrent(Wrapper):
                 await self._sleep(wait)
 
     def _hold_back(self, error: Unavailable) -> None:
-        if isinstance(error, Busy):
+        if isinstance(error, ServerBusy):
             self._busy_since = self._clock() if self._busy_since is None else self._busy_since
             if (lasted := self._clock() - self._busy_since) > LONGEST_BUSY:
                 raise EngineDown(f"{error}; so it has been for {lasted:.0f} s, and nothing was answered")
-        if error.retry_after is not None or isinstance(error, Busy):
+        if error.retry_after is not None or isinstance(error, ServerBusy):
             asked = FIRST_WAIT if error.retry_after is None else error.retry_after
             self._not_before = max(self._not_before, self._clock() + asked)
 
@@ -332,7 +333,7 @@ class Concurrent(Wrapper):
         return answer
 
 
-class Load(NamedTuple):
+class CallLoad(NamedTuple):
     """How many requests a call is, and its tokens: estimated of the prompts, at most those written.
 
     Decisions about one text are one request, whose prompt counts once for each: the most that a server may charge.
@@ -343,15 +344,15 @@ class Load(NamedTuple):
     written: int
 
 
-def load(what: Request | Node, room: int = 0) -> Load:
+def load(what: Request | Node, room: int = 0) -> CallLoad:
     """Return what a call asks of a server, whose model may think for ``room`` tokens before it answers."""
     if isinstance(what, Request):
-        return Load(1, estimated_tokens(what.messages), what.sampling.max_tokens + room)
+        return CallLoad(1, estimated_tokens(what.messages), what.sampling.max_tokens + room)
     asked = list(reads(what))
     decided = {path for path, read, _ in asked if isinstance(read, Decision)}
     alone = sum(not isinstance(read, Decision) for _, read, _ in asked)
     prompts = [estimated_tokens(path) + _tokens_of_question(read) for path, read, _ in asked]
-    return Load(len(decided) + alone, sum(prompts), len(prompts))
+    return CallLoad(len(decided) + alone, sum(prompts), len(prompts))
 
 
 def _tokens_of_question(read: Read) -> int:

@@ -23,9 +23,9 @@ _WORDS = 12
 _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
-def templates_sha256() -> str:
+def templates_digest() -> str:
     """Hash of all templates, as rows and manifests name it."""
-    return digest(prompts.template_hashes())
+    return digest(prompts.template_digests())
 
 
 def code() -> dict[str, str]:
@@ -50,10 +50,11 @@ def coverage(prompts: Iterable[Prompt], answers: Iterable[str]) -> Coverage:
     scripts = Counter(script(text) for text in [*words, *texts])
     total = max(1, scripts.total())
     lengths = np.percentile([len(text) for text in texts], (5, 95)) if texts else np.zeros(2)
+    turns = max((len(prompt.messages) for prompt in asked), default=0)
     return Coverage(
         scripts=tuple(sorted(name for name, count in scripts.items() if name and count / total >= _SHARE)),
         characters=(int(lengths[0]), int(np.ceil(lengths[1]))),
-        turns=max((len(prompt.messages) for prompt in asked), default=0),
+        turns=turns,
         words=tuple(_common(words)),
     )
 

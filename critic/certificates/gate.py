@@ -17,7 +17,7 @@ LEANING = "leaning_to_"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RowsOrigin:
     """Who labelled some rows, as they say it themselves; None for what they don't say."""
 
     source: str | None
@@ -32,7 +32,7 @@ class Origin:
         return self.source == "human"
 
 
-def require(certificate: Certificate, bounds: Mapping[str, float], origins: Iterable[Origin], where: str) -> None:
+def require(certificate: Certificate, bounds: Mapping[str, float], origins: Iterable[RowsOrigin], where: str) -> None:
     """Refuse by `InputError` what the certificate does not cover, or does not reach."""
     for origin in origins:
         if not origin.is_by_people:
@@ -41,7 +41,7 @@ def require(certificate: Certificate, bounds: Mapping[str, float], origins: Iter
         _must_reach(certificate, name, bound, where)
 
 
-def _must_cover(certificate: Certificate, origin: Origin, where: str) -> None:
+def _must_cover(certificate: Certificate, origin: RowsOrigin, where: str) -> None:
     if origin.judge is None or origin.mode is None:
         raise InputError(
             "the rows don't say which judge gave their labels, so no certificate can be of it",

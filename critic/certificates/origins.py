@@ -4,27 +4,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from base.errors import InputError
-from critic.certificates.gate import Origin
+from critic.certificates.gate import RowsOrigin
 from critic.files.sources import open_source
 from critic.rows import Broken
 
 MOST = 1000  # different ones, which no honest file has
 
 
-def origins(source: str) -> tuple[Origin, ...]:
+def origins(source: str) -> tuple[RowsOrigin, ...]:
     """Return the different origins of the rows of a source (see `critic.files.sources.open_source`)."""
-    found: dict[Origin, None] = {}
+    by_origin: dict[RowsOrigin, None] = {}
     for row in open_source(source).rows:
         if isinstance(row, Broken):
             continue  # whoever reads the rows counts it
         for origin in _of(row.columns):
-            found[origin] = None
-        if len(found) > MOST:
+            by_origin[origin] = None
+        if len(by_origin) > MOST:
             raise InputError(f"its rows name more than {MOST:,} different judges", where=source)
-    return tuple(found)
+    return tuple(by_origin)
 
 
-def _of(columns: Mapping[str, Any]) -> Iterator[Origin]:
+def _of(columns: Mapping[str, Any]) -> Iterator[RowsOrigin]:
     """A row of a run names its judge; one of a data set its sources, annotators and constitutions, in lists."""
     sources = _texts(columns, "source") or _texts(columns, "sources") or [None]
     for source in sources:
@@ -35,7 +35,7 @@ def _of(columns: Mapping[str, Any]) -> Iterator[Origin]:
             for constitution in (
                 _texts(columns, "constitution_hash") or _texts(columns, "constitution_hashes") or [None]
             ):
-                yield Origin(
+                yield RowsOrigin(
                     source=source,
                     judge=judge,
                     mode=next(iter(_texts(columns, "mode") or _modes(columns)), None),

@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from base.errors import InputError
 from critic.calls.waiting import log
-from critic.chats.encoder import TextEncoder, Tokens
+from critic.chats.encoder import EncodedText, TextEncoder
 from critic.chats.reasoning import Splitter
-from critic.chats.rendering import MARKUP, Dropped, Owner, Rendering, Turns, render
+from critic.chats.rendering import MARKUP, Dropped, Owner, Rendering, TemplateTurns, render
 from critic.chats.template import Template, Turn
 from critic.chats.template_options import NO_OPTIONS, TemplateOptions
 from critic.engine import EngineError
@@ -33,20 +33,20 @@ _CACHED = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class WholeChat:
     """A chat's tokens, and which of them come from its messages."""
 
-    tokens: Tokens
+    tokens: EncodedText
     rendering: Rendering
     ids: tuple[int, ...]
 
     def own(self, first: int) -> list[int]:
         """Return the indices of the tokens that come from the messages from the ``first`` on."""
-        found: dict[int, None] = {}
+        places: dict[int, None] = {}
         for start, end, owner in self.rendering.spans:
             if owner // 2 >= first:
-                found |= dict.fromkeys(self.tokens.within(start, end))
-        return [k for k in found if k < len(self.ids)]
+                places |= dict.fromkeys(self.tokens.within(start, end))
+        return [k for k in places if k < len(self.ids)]
 
 
 class Chat:
@@ -89,10 +89,10 @@ class Chat:
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:
         """What of this chat changes an engine's numbers beside the model: part of the engine's identity."""
-        found = {f"template.{name}": json.dumps(value) for name, value in self._template.variables.items()}
+        options = {f"template.{name}": json.dumps(value) for name, value in self._template.variables.items()}
         if self._folds_system:
-            found["system"] = "in the first user turn"
-        return tuple(sorted(found.items()))
+            options["system"] = "in the first user turn"
+        return tuple(sorted(options.items()))
 
     def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
         """Encode a chat up to the point where the assistant speaks, or goes on where the last message is its own."""
@@ -100,7 +100,7 @@ class Chat:
         continued = bool(messages) and messages[-1].role == "assistant"
         return self.whole(messages, "continued" if continued else "opened").ids
 
-    def whole(self, messages: Sequence[Message], end: End, before: Whole | None = None) -> Whole:
+    def whole(self, messages: Sequence[Message], end: End, before: WholeChat | None = None) -> WholeChat:
         """Encode a chat. A message of the role before it continues that turn.
 
         ``before`` is another chat: where both begin alike, that is not encoded twice. A closed chat ends before the
@@ -117,7 +117,7 @@ class Chat:
         ids = tokens.ids
         while end == "closed" and ids and ids[-1] == self._padding:
             ids = ids[:-1]
-        return Whole(tokens, rendering, tuple(ids))
+        return WholeChat(tokens, rendering, tuple(ids))
 
     def end_of_turn(self) -> tuple[int, ...]:
         """Return the tokens that the template writes after an answer at a chat's end; none where it writes no end."""
@@ -192,7 +192,7 @@ class Chat:
             return False
         return spans[0][2] != 0
 
-    def _takes(self, turns: Turns) -> bool:
+    def _takes(self, turns: TemplateTurns) -> bool:
         try:
             render(self._template, turns, opened=True)
         except EngineError:
@@ -200,7 +200,7 @@ class Chat:
         return True
 
 
-def _turns(messages: Sequence[Message], system_in: Literal["first", "last"] | None = None) -> Turns:
+def _turns(messages: Sequence[Message], system_in: Literal["first", "last"] | None = None) -> TemplateTurns:
     """Join the messages of each turn; and the system's text, where asked for, with the first or last user turn."""
     numbered = list(enumerate(messages))
     heading: list[tuple[str, Owner]] = []
@@ -225,7 +225,7 @@ def _turns(messages: Sequence[Message], system_in: Literal["first", "last"] | No
         else:
             turns.insert(0, {"role": "user"})
             parts.insert(0, heading[:-1])
-    return Turns(tuple(turns), tuple(tuple(part) for part in parts))
+    return TemplateTurns(tuple(turns), tuple(tuple(part) for part in parts))
 
 
 def _is_one_turn(turn: Turn, message: Message) -> bool:
@@ -235,18 +235,18 @@ def _is_one_turn(turn: Turn, message: Message) -> bool:
 
 def _tool_fields(message: Message) -> Turn:
     """Return what a tool turn has beside its content, with arguments as objects, as templates expect them."""
-    found = message.tools
-    for call in found.get("tool_calls", ()):
+    turn = message.tools
+    for call in turn.get("tool_calls", ()):
         call["function"]["arguments"] = _object(call["function"]["arguments"])
-    return found
+    return turn
 
 
 def _object(arguments: str) -> object:
     try:
-        found: object = json.loads(arguments)
+        value: object = json.loads(arguments)
     except ValueError:
         return arguments
-    return found if isinstance(found, dict) else arguments
+    return value if isinstance(value, dict) else arguments
 
 
 def _cut(rendering: Rendering, last: int) -> Rendering:

@@ -34,7 +34,7 @@ _LOOKS_BACK = re.compile(r"\(\?<|\\[AbBGzZ]|(?<![\[\\])\^|(?<!\\)\$")
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class EncodedText:
     """A text's ids, and where each lies in it: the characters from ``starts[i]`` to ``ends[i]``.
 
     ``words`` says to which word, by number, each token belongs, where the tokenizer splits texts into words.
@@ -73,7 +73,7 @@ class TextEncoder:
         self._looks_ahead_only = _looks_ahead_only(self._spec)
         self._twin = lru_cache(maxsize=4)(self._make_twin)
 
-    def encode(self, rendering: Rendering, before: Tokens | None = None) -> Tokens:
+    def encode(self, rendering: Rendering, before: EncodedText | None = None) -> EncodedText:
         """Encode a chat. ``before`` are another text's tokens, which help where the two begin alike.
 
         Raises `EngineError` where the vocabulary has no tokens for some content.
@@ -91,14 +91,16 @@ class TextEncoder:
         """Encode ``text`` as data alone: no id of a control token comes out."""
         return tuple(self._defused(text, []).ids)
 
-    def _encode(self, text: str) -> Tokens:
-        found = self._full.encode(text, add_special_tokens=False)
-        ids = found.ids
-        starts, ends = _edges(found.offsets)
-        words = [-1 if word is None else word for word in found.word_ids] if self._looks_ahead_only else []
-        return Tokens(text, ids, starts, ends, words, [k for k, token in enumerate(ids) if token in self.control])
+    def _encode(self, text: str) -> EncodedText:
+        encoding = self._full.encode(text, add_special_tokens=False)
+        ids = encoding.ids
+        starts, ends = _edges(encoding.offsets)
+        words = []
+        if self._looks_ahead_only:
+            words = [-1 if word is None else word for word in encoding.word_ids]
+        return EncodedText(text, ids, starts, ends, words, [k for k, token in enumerate(ids) if token in self.control])
 
-    def _go_on(self, text: str, before: Tokens) -> Tokens:
+    def _go_on(self, text: str, before: EncodedText) -> EncodedText:
         """Encode ``text``, keeping the tokens of ``before`` up to the last place where both can be cut.
 
         It is far enough before the first difference that no rule has looked beyond it; that the tokens up to there come
@@ -114,17 +116,21 @@ class TextEncoder:
             if rest.ids[:known] != before.ids[k : k + known]:
                 break
             word = before.words[k] if before.words else 0
-            return Tokens(
+            starts = [start + i for i in rest.starts]
+            ends = [start + i for i in rest.ends]
+            words = [word + i for i in rest.words]
+            control = [k + i for i in rest.control]
+            return EncodedText(
                 text,
                 before.ids[:k] + rest.ids,
-                before.starts[:k] + [start + i for i in rest.starts],
-                before.ends[:k] + [start + i for i in rest.ends],
-                before.words[:k] + [word + i for i in rest.words],
-                before.control[: bisect_left(before.control, k)] + [k + i for i in rest.control],
+                before.starts[:k] + starts,
+                before.ends[:k] + ends,
+                before.words[:k] + words,
+                before.control[: bisect_left(before.control, k)] + control,
             )
         return self._encode(text)
 
-    def _is_break(self, tokens: Tokens, k: int) -> bool:
+    def _is_break(self, tokens: EncodedText, k: int) -> bool:
         """Whether what stands before token k has no part in what its text, and all after it, is encoded as."""
         first = tokens.starts[k]
         if tokens.ids[k] in self.control:
@@ -132,7 +138,7 @@ class TextEncoder:
         # A letter that can't join what stands before it, whatever the normalisation.
         return bool(tokens.words) and tokens.words[k] != tokens.words[k - 1] and tokens.text[first].isascii()
 
-    def _defused(self, text: str, markup: Sequence[tuple[int, int, int]]) -> Tokens:
+    def _defused(self, text: str, markup: Sequence[tuple[int, int, int]]) -> EncodedText:
         """Encode ``text`` with no other control tokens than ``markup``: (id, start, end), in order."""
         key = next((chr(code) for code in _NAMES if chr(code) not in text), None)
         if key is None:
@@ -140,8 +146,8 @@ class TextEncoder:
         twin = self._twin(key)
         cuts: set[int] = set()
         while True:
-            found, places = twin.encode(text, markup, cuts)
-            bad = [(a, b) for i, a, b, is_name in found if not is_name and i in self.control]
+            pieces, places = twin.encode(text, markup, cuts)
+            bad = [(a, b) for i, a, b, is_name in pieces if not is_name and i in self.control]
             if not bad:
                 break
             # A control token that the vocabulary has as a word, too: cut in two it is none.
@@ -151,8 +157,10 @@ class TextEncoder:
                     f"the model's vocabulary has no token for some of the text {text[start : start + 40]!r}"
                 )
             cuts |= {(start + end) // 2 for start, end in bad}
-        ids, starts, ends = [i for i, *_ in found], [a for _, a, *_ in found], [b for _, _, b, _ in found]
-        return Tokens(text, ids, starts, ends, [], places, is_own=False)
+        ids = [i for i, *_ in pieces]
+        starts = [a for _, a, *_ in pieces]
+        ends = [b for _, _, b, _ in pieces]
+        return EncodedText(text, ids, starts, ends, [], places, is_own=False)
 
     def _make_twin(self, key: str) -> "_Twin":
         return _Twin(self._spec, self._added, self.control, key)
@@ -170,17 +178,17 @@ class _Twin:
         entries = [{"id": i, "content": name, **plain} for i, name in [*self._names.items(), (0, self._cut)]]
         self._tokenizer = _with_tokens(spec, kept, entries)
         self._meant = {self._tokenizer.token_to_id(name): i for i, name in self._names.items()}
-        self._meant |= {
-            self._tokenizer.token_to_id(entry["content"]): next(i for i, t in added.items() if t == entry["content"])
-            for entry in kept
-        }
+        for entry in kept:
+            number = self._tokenizer.token_to_id(entry["content"])
+            self._meant[number] = next(i for i, text in added.items() if text == entry["content"])
         self._cut_id = self._tokenizer.token_to_id(self._cut)
 
     def encode(
         self, text: str, markup: Sequence[tuple[int, int, int]], cuts: set[int]
     ) -> tuple[list[tuple[int, int, int, bool]], list[int]]:
         """Return (id, start, end, whether it is an added token) of each token, and the indices of ``markup``."""
-        edits = [(start, end, self._names[i]) for i, start, end in markup] + [(at, at, self._cut) for at in cuts]
+        edits = [(start, end, self._names[i]) for i, start, end in markup]
+        edits += [(at, at, self._cut) for at in cuts]
         pieces, back, at = [], [], 0
         for start, end, name in sorted(edits):
             pieces += [text[at:start], name]
@@ -190,34 +198,35 @@ class _Twin:
         back += range(at, len(text) + 1)
         encoding = self._tokenizer.encode("".join(pieces), add_special_tokens=False)
         spans = iter(markup)
-        found: list[tuple[int, int, int, bool]] = []
+        encoded: list[tuple[int, int, int, bool]] = []
         places = []
         for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if token == self._cut_id:
                 continue
             meant = self._meant.get(token)
             if meant in self._names:
-                places.append(len(found))
-                found.append((*next(spans), True))
+                places.append(len(encoded))
+                encoded.append((*next(spans), True))
             else:
                 first = back[start]
                 last = back[end - 1] + 1 if end > start else first
-                found.append((token if meant is None else meant, first, last, meant is not None))
-        return found, places
+                encoded.append((token if meant is None else meant, first, last, meant is not None))
+        return encoded, places
 
 
 def _with_tokens(spec: dict[str, Any], kept: list[dict[str, Any]], entries: list[dict[str, Any]]) -> Tokenizer:
     """Return the tokenizer of ``spec`` with other added tokens; their ids are those that come next."""
     tokenizer = Tokenizer.from_str(json.dumps(spec | {"added_tokens": []}))
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
-    # All at once: the tokenizer makes its tables of added tokens anew each time.
-    tokenizer.add_tokens(
-        [AddedToken(entry["content"], **{flag: entry[flag] for flag in flags}) for entry in [*kept, *entries]]
-    )
+    # Added all at once: the tokenizer makes its tables of added tokens anew each time.
+    tokens = []
+    for entry in [*kept, *entries]:
+        tokens.append(AddedToken(entry["content"], **{flag: entry[flag] for flag in flags}))
+    tokenizer.add_tokens(tokens)
     return tokenizer
 
 
-def _is_content(tokens: Tokens, k: int, spans: Sequence[tuple[int, int, int]]) -> bool:
+def _is_content(tokens: EncodedText, k: int, spans: Sequence[tuple[int, int, int]]) -> bool:
     """Whether any character of token k, but for white space that it took along, comes from a message."""
     start, end = tokens.starts[k], tokens.ends[k]
     place = max(0, bisect_left(spans, (start, start, 0)) - 1)
@@ -230,7 +239,8 @@ def _is_content(tokens: Tokens, k: int, spans: Sequence[tuple[int, int, int]]) -
 
 
 def _edges(offsets: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    return [start for start, _ in offsets], [end for _, end in offsets]
+    starts = [start for start, _ in offsets]
+    return starts, [end for _, end in offsets]
 
 
 def _common(one: str, other: str) -> int:

@@ -98,10 +98,10 @@ def _opening(text: str) -> str | None:
 
 def _cut(text: str, closing: re.Pattern[str]) -> tuple[str, bool, str]:
     """Cut at the first closing tag: what is before it, whether it is there, and what follows."""
-    found = closing.search(text)
-    if found is None:
+    mark = closing.search(text)
+    if mark is None:
         return text, False, ""
-    return text[: found.start()], True, text[found.end() :]
+    return text[: mark.start()], True, text[mark.end() :]
 
 
 def _alone(text: str) -> re.Match[str] | None:
@@ -109,10 +109,10 @@ def _alone(text: str) -> re.Match[str] | None:
 
     Whoever writes about tags names both, or puts one inside a line or into code.
     """
-    found = list(_CLOSINGS.finditer(text))
-    if len(found) != 1 or any(opening in text for opening in _OPENINGS):
+    marks = list(_CLOSINGS.finditer(text))
+    if len(marks) != 1 or any(opening in text for opening in _OPENINGS):
         return None
-    [closing] = found
+    [closing] = marks
     before, after = text[: closing.start()], text[closing.end() :]
     if before.count("```") % 2:
         return None
@@ -121,7 +121,7 @@ def _alone(text: str) -> re.Match[str] | None:
 
 def _channels(text: str) -> tuple[str, str | None]:
     """Read a text of gpt-oss: the answer is the channel ``final``, all other channels are thoughts."""
-    messages = [(found["channel"], found["text"]) for found in _HARMONY.finditer(text)]
+    messages = [(match["channel"], match["text"]) for match in _HARMONY.finditer(text)]
     thoughts = [said for channel, said in messages if channel != _FINAL]
     answer = "".join(said for channel, said in messages if channel == _FINAL)
     if any(channel == _FINAL for channel, _ in messages):

@@ -35,7 +35,7 @@ MARKUP: Owner = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class TemplateTurns:
     """Messages as the template gets them: each content in parts, each with its owner."""
 
     turns: tuple[Turn, ...]
@@ -48,7 +48,10 @@ class Turns:
     @property
     def contents(self) -> list[str]:
         """The content of each turn, its parts joined."""
-        return ["".join(text for text, _ in parts) for parts in self.parts]
+        contents = []
+        for parts in self.parts:
+            contents.append("".join(text for text, _ in parts))
+        return contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,9 @@ class Dropped(EngineError):
         self.role = role
 
 
-def render(template: Template, turns: Turns, opened: bool) -> Rendering:
-    """Render a chat. Raises `critic.chats.template.Refusal` where the template refuses it, `EngineError` where it
-    leaves a message out."""
+def render(template: Template, turns: TemplateTurns, opened: bool) -> Rendering:
+    """Render a chat. Raises `critic.chats.template.TemplateRefusal` where the template refuses it, `EngineError` where
+    it leaves a message out."""
     contents = turns.contents
     plain = template.render(turns.with_contents(contents), opened)
     if not any(turn.keys() - {"role", "content"} for turn in turns.turns):
@@ -89,7 +92,7 @@ def render(template: Template, turns: Turns, opened: bool) -> Rendering:
 
 
 def _between_marks(
-    template: Template, turns: Turns, opened: bool, plain: str, trimmed: bool
+    template: Template, turns: TemplateTurns, opened: bool, plain: str, trimmed: bool
 ) -> list[tuple[int, int, Owner]] | None:
     """Return the contents' spans in ``plain``, or None where marks around them don't tell."""
     contents = turns.contents
@@ -101,10 +104,10 @@ def _between_marks(
     marked = []
     for text, core, start in zip(contents, cores, before, strict=True):
         marked.append(f"{text[:start]}{open_mark}{core}{close_mark}{text[start + len(core) :]}")
-    found = template.render(turns.with_contents(marked), opened)
-    if found.count(open_mark) != len(contents) or found.count(close_mark) != len(contents):
+    rendered = template.render(turns.with_contents(marked), opened)
+    if rendered.count(open_mark) != len(contents) or rendered.count(close_mark) != len(contents):
         return None
-    pieces = re.split(f"[{open_mark}{close_mark}]", found)
+    pieces = re.split(f"[{open_mark}{close_mark}]", rendered)
     if "".join(pieces) != plain:
         return None
     order = _order(pieces[1::2], cores)
@@ -117,15 +120,15 @@ def _between_marks(
     return spans
 
 
-def _order(found: list[str], cores: list[str]) -> list[int] | None:
-    """Return which turn's content each of ``found`` is: in order, or with one of them moved back, as systems are."""
-    if found == cores:
+def _order(rendered: list[str], cores: list[str]) -> list[int] | None:
+    """Return which turn's content each of ``rendered`` is: in order, or with one of them moved back, as systems are."""
+    if rendered == cores:
         return list(range(len(cores)))
     for moved in range(len(cores)):
         others = [i for i in range(len(cores)) if i != moved]
         for place in range(len(cores)):
             order = [*others[:place], moved, *others[place:]]
-            if [cores[i] for i in order] == found:
+            if [cores[i] for i in order] == rendered:
                 return order
     return None
 
@@ -140,9 +143,14 @@ def _parts(parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int)
         at = end
 
 
-def _stood_in(template: Template, turns: Turns, opened: bool, plain: str) -> Rendering:
+def _stood_in(template: Template, turns: TemplateTurns, opened: bool, plain: str) -> Rendering:
     """Find the contents by stand-ins for their characters: see 2 and 3 in the module's docstring."""
-    known = [text for text in template.strings if any(text in content for content in turns.contents)]
+    contents = turns.contents
+
+    def is_there(text: str) -> bool:
+        return any(text in content for content in contents)
+
+    known = [text for text in template.strings if is_there(text)]
     disguise = _Disguise(template, turns, known)
     hidden = _Disguise(template, turns, [])
     hidden_text, hidden_owners = hidden.undo(template.render(hidden.turns, opened))
@@ -164,20 +172,20 @@ def _solid(text: str) -> str:
     return "".join(text.split())
 
 
-def _refuse_losses(turns: Turns, found: set[Owner]) -> None:
+def _refuse_losses(turns: TemplateTurns, shown: set[Owner]) -> None:
     """Raise `EngineError` where a message, or its tool calls, are in no character of what was rendered."""
     for turn, parts in zip(turns.turns, turns.parts, strict=True):
         owners = {owner for text, owner in parts if any(map(_is_hidden, text))}
-        if owners and not owners & found:
+        if owners and not owners & shown:
             raise Dropped(turn["role"])
-        if "tool_calls" in turn and not {parts[0][1] + 1} & found:
+        if "tool_calls" in turn and not {parts[0][1] + 1} & shown:
             raise EngineError("the model's chat template drops tool calls, and this chat's history holds one")
 
 
 class _Disguise:
     """Turns whose contents are stand-ins, but for white space and the strings in ``known``."""
 
-    def __init__(self, template: Template, turns: Turns, known: Sequence[str]) -> None:
+    def __init__(self, template: Template, turns: TemplateTurns, known: Sequence[str]) -> None:
         self._free = _unused(template, [*turns.contents, str(turns.turns)])
         self._stand_ins: dict[tuple[str, Owner], str] = {}
         self._meant: dict[str, tuple[str, Owner]] = {}
@@ -228,12 +236,12 @@ class _Disguise:
         """Return stand-ins for ``text``, and each known string in it as it is, between marks."""
         if self._known is None:
             return self._hide(text, owner)
-        found, at = "", 0
+        covered, at = "", 0
         for match in self._known.finditer(text):
             marks = [self._stand_in(kind + match.group(), owner) for kind in (_OPEN, _CLOSE)]
-            found += self._hide(text[at : match.start()], owner) + marks[0] + match.group() + marks[1]
+            covered += self._hide(text[at : match.start()], owner) + marks[0] + match.group() + marks[1]
             at = match.end()
-        return found + self._hide(text[at:], owner)
+        return covered + self._hide(text[at:], owner)
 
     def _hide(self, text: str, owner: Owner) -> str:
         return "".join(self._stand_in(c, owner) if _is_hidden(c) else c for c in text)

@@ -27,7 +27,7 @@ Turn = dict[str, Any]
 """A message as templates read it: ``role``, ``content``, and what tool turns have beside them."""
 
 
-class Refusal(EngineError):
+class TemplateRefusal(EngineError):
     """The template refuses this chat."""
 
 
@@ -56,12 +56,12 @@ class Template:
             self.variables |= self._switch(options.think)
 
     def render(self, turns: Sequence[Turn], opened: bool) -> str:
-        """Return the whole chat, ``opened`` for the assistant to speak or not. Raises `Refusal`."""
+        """Return the whole chat, ``opened`` for the assistant to speak or not. Raises `TemplateRefusal`."""
         try:
             return self._render(turns, opened, self.variables)
         except Exception as error:  # a template may fail in any way on a chat that it was not written for
             roles = ", ".join(turn["role"] for turn in turns)
-            raise Refusal(f"the model's chat template refuses the roles {roles}: {error}") from error
+            raise TemplateRefusal(f"the model's chat template refuses the roles {roles}: {error}") from error
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -72,8 +72,8 @@ class Template:
     @cached_property
     def strings(self) -> tuple[str, ...]:
         """The strings that it may look for in a message, longest first: all its constants that hold more than space."""
-        found = {constant.value for constant in self._parsed.find_all(nodes.Const)}
-        texts = {text for text in found if isinstance(text, str) and len(text.strip()) > 1}
+        constants = {constant.value for constant in self._parsed.find_all(nodes.Const)}
+        texts = {text for text in constants if isinstance(text, str) and len(text.strip()) > 1}
         return tuple(sorted(texts, key=len, reverse=True))
 
     @cached_property

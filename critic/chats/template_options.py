@@ -75,7 +75,7 @@ def switches(think: bool) -> tuple[dict[str, object], ...]:
 
 def _value(text: str) -> object:
     try:
-        found: object = json.loads(text)
+        value: object = json.loads(text)
     except ValueError:
         return text
-    return found
+    return value

@@ -7,7 +7,7 @@ which: a token sees its own span up to itself, and all of its span's ancestors.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from critic.chats.chat import Chat, End, Whole
+from critic.chats.chat import Chat, End, WholeChat
 from critic.engine import Choices, EngineError, Node, OwnTokens, Read, Reward
 from critic.records import Message
 
@@ -59,7 +59,7 @@ class TokenTree:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SegmentSpan:
     """Where one segment lies in a pack, and where its ancestors' tokens lie, from the root down."""
 
     start: int
@@ -73,7 +73,7 @@ class Pack:
 
     ids: list[int]
     positions: list[int]
-    spans: list[Span]
+    spans: list[SegmentSpan]
 
 
 def from_chats(tree: Node, chat: Chat) -> TokenTree:
@@ -81,7 +81,7 @@ def from_chats(tree: Node, chat: Chat) -> TokenTree:
 
     Raises `EngineError` where a read of it is impossible.
     """
-    builder = _Builder(chat)
+    builder = _TreeBuilder(chat)
     builder.add(_Encoder(chat).place(tree, ()), 0, ())
     return TokenTree(tuple(builder.segments), tuple(builder.reads))
 
@@ -95,7 +95,7 @@ def pack(trees: Sequence[TokenTree]) -> Pack:
     """Lay ``trees`` one after another. Positions continue from the parent's last token; each root starts at 0."""
     ids: list[int] = []
     positions: list[int] = []
-    spans: list[Span] = []
+    spans: list[SegmentSpan] = []
     for tree in trees:
         first = len(spans)
         for segment in tree.segments:
@@ -104,7 +104,7 @@ def pack(trees: Sequence[TokenTree]) -> Pack:
                 parent = spans[first + segment.parent]
                 above = (*parent.ancestors, (parent.start, parent.end))
             depth = sum(end - start for start, end in above)
-            spans.append(Span(len(ids), len(ids) + len(segment.ids), above))
+            spans.append(SegmentSpan(len(ids), len(ids) + len(segment.ids), above))
             ids += segment.ids
             positions += range(depth, depth + len(segment.ids))
     return Pack(ids, positions, spans)
@@ -137,10 +137,10 @@ def split(tree: TokenTree, limit: int) -> Iterator[TokenTree]:
 
 def path(tree: TokenTree, leaf: int) -> list[int]:
     """Return the segments from the root down to ``leaf``."""
-    found = [leaf]
-    while (parent := tree.segments[found[-1]].parent) >= 0:
-        found.append(parent)
-    return found[::-1]
+    segments = [leaf]
+    while (parent := tree.segments[segments[-1]].parent) >= 0:
+        segments.append(parent)
+    return segments[::-1]
 
 
 def _subtree(tree: TokenTree, piece: dict[int, int], done: int) -> TokenTree:
@@ -155,14 +155,14 @@ def _subtree(tree: TokenTree, piece: dict[int, int], done: int) -> TokenTree:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _TreeNode:
     """A node of a tree: the tokens of its whole chat where something is read there, and its children."""
 
     ids: tuple[int, ...]
     own: tuple[int, ...]
     """Which of ``ids`` come from the node's own messages."""
     read: Read | None
-    children: tuple["_Place", ...]
+    children: tuple["_TreeNode", ...]
 
     def chats(self) -> Iterator[tuple[int, ...]]:
         """Yield the tokens of all chats that end here or below."""
@@ -177,9 +177,9 @@ class _Encoder:
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
-        self._before: Whole | None = None
+        self._before: WholeChat | None = None
 
-    def place(self, node: Node, above: tuple[Message, ...]) -> _Place:
+    def place(self, node: Node, above: tuple[Message, ...]) -> _TreeNode:
         """Encode the chats that end at ``node`` and below it; ``above`` are the messages before it."""
         messages = above + node.messages
         ids: tuple[int, ...] = ()
@@ -187,10 +187,10 @@ class _Encoder:
         if node.read is not None or not node.children:
             whole = self._before = self._chat.whole(messages, _end(node.read, messages), self._before)
             ids, own = whole.ids, tuple(whole.own(len(above)))
-        return _Place(ids, own, node.read, tuple(self.place(child, messages) for child in node.children))
+        return _TreeNode(ids, own, node.read, tuple(self.place(child, messages) for child in node.children))
 
 
-class _Builder:
+class _TreeBuilder:
     """Collects the segments and reads of a tree: chats that begin alike share the segments of these tokens."""
 
     def __init__(self, chat: Chat) -> None:
@@ -198,7 +198,7 @@ class _Builder:
         self.segments: list[Segment] = []
         self.reads: list[TokenRead] = []
 
-    def add(self, place: _Place, start: int, line: tuple[int, ...]) -> None:
+    def add(self, place: _TreeNode, start: int, line: tuple[int, ...]) -> None:
         """Add what follows the first ``start`` tokens, which the segments ``line`` hold from the root down."""
         chats = list(place.chats())
         # A chat keeps at least its last token to itself, so that reads come in the order of their segments.
@@ -217,7 +217,7 @@ class _Builder:
         self.segments.append(Segment(ids, line[-1] if line else -1))
         return len(self.segments) - 1
 
-    def _read(self, place: _Place, read: Read, line: tuple[int, ...]) -> TokenRead:
+    def _read(self, place: _TreeNode, read: Read, line: tuple[int, ...]) -> TokenRead:
         """Return where ``read`` is read: at the chat's last token, or at the one before each of the node's own."""
         where = [(segment, offset) for segment in line for offset in range(len(self.segments[segment].ids))]
         if isinstance(read, OwnTokens):

@@ -33,7 +33,7 @@ from critic.run.folder.turned import changed
 from critic.run.opening import Capabilities, settle
 from critic.run.request import Checked, RunRequest, check
 from critic.run.retest import Retest, Tally, chosen, parts, varying_seats, what_varies
-from critic.run.run import Outcome, described, fingerprint, opened, write_results
+from critic.run.run import Outcome, described, opened, sha256_and_rows, write_results
 from critic.settings.run import RETEST, Format
 
 _LOG = logging.getLogger(__name__)
@@ -97,12 +97,12 @@ def _earlier(store: ShardStore, finished: Mapping[int, About], plan: str) -> dic
 
     Ray keeps them in its object store, which goes to disk where memory ends.
     """
-    found: dict[int, Any] = {}
+    references: dict[int, Any] = {}
     for shard, about in finished.items():
         if store.differs or about.plan != plan or about.retry:
             answers = store.answers(shard)
-            found |= {} if answers is None else {shard: ray.put(answers)}
-    return found
+            references |= {} if answers is None else {shard: ray.put(answers)}
+    return references
 
 
 def _asked_twice(
@@ -180,9 +180,9 @@ class _Reader(Attempts):
         self._request = request
 
     def look(self) -> tuple[str | None, int | None]:
-        """Open the input, so that a missing file is told at once, and return its `fingerprint`."""
+        """Open the input, so that a missing file is told at once, and return its `sha256_and_rows`."""
         self._request.unread()
-        return fingerprint(self._request)
+        return sha256_and_rows(self._request)
 
     def start(
         self,
@@ -237,10 +237,10 @@ def _describe(
 
     async def describe() -> tuple[Checked, RunConfig, Provenance, Capabilities]:
         async with opened(checked.specs) as engines:
-            found = await settle(checked.seats, engines)
-            suited = replace(checked, seats=found.seats)
+            settled = await settle(checked.seats, engines)
+            suited = replace(checked, seats=settled.seats)
             config, provenance = described(request, suited, engines, input_hash)
-            return suited, config, provenance, found.capabilities
+            return suited, config, provenance, settled.capabilities
 
     return asyncio.run(describe())
 

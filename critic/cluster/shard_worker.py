@@ -28,16 +28,16 @@ from critic.engine import Engine
 from critic.engines import Spec, open_engine
 from critic.records import Line, Quarantined, Row
 from critic.run.config import RunConfig
-from critic.run.execute import Progress, Seen, execute_rows, item_hash
+from critic.run.execute import Progress, SeenPrompts, execute_rows, item_key
 from critic.run.folder.shards import About, pack, pack_answers, unpack_answers
 from critic.run.request import Checked, RunRequest
-from critic.run.retest import Asked, Tally, asked_again
+from critic.run.retest import AskedAgain, Tally, asked_again
 from critic.run.run import described
 
 SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's
 LIVES = 3  # of a shard's actors, before its rows are run one by one; and of each row then
 
-Part = list[tuple[Asked, Row]]
+Part = list[tuple[AskedAgain, Row]]
 
 _ENTRY: TypeAdapter[Line | Quarantined] = TypeAdapter(Line | Quarantined)
 
@@ -61,7 +61,7 @@ class Cut(Datasource):
         return [ReadTask(self._read, BlockMetadata(None, None, None, None))]
 
     def _read(self) -> Iterator[pa.Table]:
-        with closing(Seen()) as seen:
+        with closing(SeenPrompts()) as seen:
             lines = map(seen.check, self._request.lines())
             number = 0
             while entries := list(islice(lines, self._size)):
@@ -76,7 +76,7 @@ class Cut(Datasource):
 
 
 def _identity(entry: Line | Quarantined) -> str:
-    return item_hash(entry) if isinstance(entry, Line) else f"{entry.reason}: {entry.detail}"
+    return item_key(entry) if isinstance(entry, Line) else f"{entry.reason}: {entry.detail}"
 
 
 def _block(shard: int, items: str, entries: Iterable[Line | Quarantined], *, whole: bool) -> pa.Table:
@@ -151,8 +151,8 @@ class ShardWorker:
 
     def _agreeing(self, engines: dict[Spec, Engine]) -> dict[Spec, Engine]:
         """Return ``engines``. Raises `InputError` where they, or this node's templates, are not those of the run."""
-        found, _ = described(self._request, self._checked, engines, self._config.input_hash)
-        here, run = found.flat(), self._config.flat()
+        config, _ = described(self._request, self._checked, engines, self._config.input_hash)
+        here, run = config.flat(), self._config.flat()
         if changed := [f"{key}: {here[key]!r} here, {run[key]!r} in the run" for key in run if here[key] != run[key]]:
             raise InputError(
                 "they are not those that the run began with\n  " + "\n  ".join(changed),
@@ -162,7 +162,7 @@ class ShardWorker:
 
     async def _run(self, shard: dict[str, Any]) -> pa.Table:
         entries = [_ENTRY.validate_json(text) for text in shard["entries"]]
-        results, progress, budget = Results(), Progress(), Budget()
+        results, progress, budget = ShardResults(), Progress(), Budget()
         ledger = MemoryLedger(await self._earlier(shard["shard"])) if entries else MemoryLedger()
         recorded = {spec: RecordedEngine(engine, ledger, budget) for spec, engine in self._engines.items()}
         pipeline = self._checked.pipeline(recorded)
@@ -173,7 +173,7 @@ class ShardWorker:
         if entries:
             await self._guarded(shard["shard"], entries, execute)
         lines = {entry.row for entry in entries if isinstance(entry, Line)}
-        retry = [result.row for result in results.found if isinstance(result, Quarantined) and result.row in lines]
+        retry = [result.row for result in results.results if isinstance(result, Quarantined) and result.row in lines]
         counts = (progress.rows, progress.quarantined)
         calls = ledger.calls() if shard["whole"] else ledger.made()
         about = About(shard["shard"], self._config.plan, shard["items"], *counts, tuple(sorted(retry)), calls)
@@ -187,7 +187,7 @@ class ShardWorker:
             "stopped": progress.stopped,
             "whole": shard["whole"],
             "engines": json.dumps({one.identity.name: dict(one.capabilities) for one in self._engines.values()}),
-            "data": pack(about, results.found) if is_done else None,
+            "data": pack(about, results.results) if is_done else None,
             "answers": pack_answers(ledger.answers()) if is_done else None,
         }
         return pa.Table.from_pylist([done], DONE)
@@ -257,11 +257,11 @@ DONE = pa.schema(
 )
 
 
-class Results:
+class ShardResults:
     """A shard's results, until all are there: a `critic.run.execute.RowStore`."""
 
     def __init__(self) -> None:
-        self.found: list[Row | Quarantined] = []
+        self.results: list[Row | Quarantined] = []
 
     def is_done(self, row: int, item: str, plan: str) -> bool:
         """No row of a shard was done before: the reader left those out."""
@@ -269,7 +269,7 @@ class Results:
 
     async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
         """Keep what came of a row."""
-        self.found.append(result)
+        self.results.append(result)
 
     async def trim(self, rows: int) -> None:
         """Nothing: the reader says how many shards there are."""

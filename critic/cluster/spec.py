@@ -38,10 +38,11 @@ def parse_cluster(text: str) -> Cluster:
         if actors is None:
             raise ValueError(f"actors={options['actors']} is neither a number nor a range, as 2-8 or 2-")
         least, ranged, most = int(actors[1]), actors[2], actors[3]
+        not_said = None if ranged else least
         cluster = Cluster(
             address=head if head != "ray" else None,
             least=least,
-            most=int(most) if most else None if ranged else least,
+            most=int(most) if most else not_said,
             cpus=float(options.get("cpus", 1)),
             gpus=float(options.get("gpus", 0)),
             shard=int(options.get("shard", 64)),

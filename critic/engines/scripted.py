@@ -58,7 +58,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Rule(_Strict):
+class ScriptedRule(_Strict):
     """Answer ``reply`` where ``match`` is found in the last message."""
 
     reply: str
@@ -75,7 +75,7 @@ class Failure(_Strict):
 class Script(_Strict):
     """A script file; see the module's docstring."""
 
-    replies: tuple[Rule, ...] = (Rule(reply="Answer {seed}"),)
+    replies: tuple[ScriptedRule, ...] = (ScriptedRule(reply="Answer {seed}"),)
     queue: tuple[str, ...] = ()
     choose: Literal["hash", "first", "longest"] = "hash"
     likelihood: Literal["hash", "short", "long"] = "hash"
@@ -106,7 +106,12 @@ class ScriptedEngine:
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer from the queue, else by the first rule that matches."""
         failure = await self._call()
-        text = "" if failure == "empty" else self._last if failure == "repeat" else self._answer(request)
+        if failure == "empty":
+            text = ""
+        elif failure == "repeat":
+            text = self._last
+        else:
+            text = self._answer(request)
         self._last = text
         self._log([text, "stop"])
         answer, reasoning = split(text)

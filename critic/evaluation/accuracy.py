@@ -136,7 +136,8 @@ def figures(judged: Sequence[Judged]) -> Accuracy:
 def compared(one: Sequence[Judged], other: Sequence[Judged]) -> Paired:
     """Test whether ``one`` is right more often than ``other``, on the pairs that both read: the exact paired test."""
     sums = [sum(differences) for differences in _differences(one, other)]
-    return paired(sum(value > 0 for value in sums), sum(value < 0 for value in sums))
+    won = sum(value > 0 for value in sums)
+    return paired(won, sum(value < 0 for value in sums))
 
 
 def better_rule(rules: Mapping[str, Sequence[Judged]]) -> str:
@@ -186,14 +187,16 @@ def _accuracy(judged: Iterable[Judged]) -> Figure | None:
 def _differences(one: Sequence[Judged], other: Sequence[Judged]) -> list[list[float]]:
     """Return how much better ``one`` does on each pair that both read, prompt by prompt."""
     others = {answer.label.id: answer for answer in other}
-    return [
-        [
-            answer.right - against
-            for answer in answers
-            if answer.right is not None and (against := others[answer.label.id].right) is not None
-        ]
-        for answers in _by_prompt(one)
-    ]
+    apart = []
+    for answers in _by_prompt(one):
+        apart.append(
+            [
+                answer.right - against
+                for answer in answers
+                if answer.right is not None and (against := others[answer.label.id].right) is not None
+            ]
+        )
+    return apart
 
 
 def _same_position(judged: Iterable[Judged]) -> Figure | None:

@@ -17,7 +17,7 @@ _QUESTION = "\nWhich response is more helpful, honest and harmless?\nReply with 
 Page = tuple[str, str]
 
 
-class Format(Protocol):
+class ChoiceFormat(Protocol):
     """A way to ask. ``opening`` begins the assistant's turn, and the letter is read behind it."""
 
     @property
@@ -35,14 +35,14 @@ class Format(Protocol):
         ...
 
 
-class Plain:
+class PlainFormat:
     """This project's own words, with the responses fenced. Any chat server can be asked."""
 
     key = "plain"
     opening: tuple[Message, ...] = ()
 
     def tree(self, prompt: Prompt, pages: Sequence[Page]) -> Node:
-        """See `Format`."""
+        """See `ChoiceFormat`."""
         texts = {text for page in pages for text in page}
         mark = prompts.fence_mark(0, *(message.text for message in prompt.messages), *sorted(texts))
         question = _user(_QUESTION)
@@ -66,7 +66,7 @@ class PaperFormat:
         return digest(asdict(self.paper))
 
     def tree(self, prompt: Prompt, pages: Sequence[Page]) -> Node:
-        """See `Format`. Raises `EngineError` for a conversation that the paper's transcripts can't hold."""
+        """See `ChoiceFormat`. Raises `EngineError` for a conversation that the paper's transcripts can't hold."""
         instruction = min(self.paper.comparisons, key=lambda text: unit_interval("instruction", prompt.key, text))
         try:
             stem = paper_format.stem(prompt.messages, instruction)

@@ -26,7 +26,7 @@ _OPTION = re.compile(r"\n ?\(([A-Z])\) (\[\[\[.*?\]\]\](?=\n|\Z)|[^\n]*)", re.DO
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedOptions:
     """Options that a prompt lists: their letters, the letter that each answer names, and the options reversed.
 
     ``reverse`` is None where the text doesn't say for sure where an option ends: such a row is read in one order.
@@ -46,7 +46,7 @@ class ChoiceRow:
     prompt: Prompt
     corrects: tuple[str, ...]
     incorrects: tuple[str, ...]
-    listed: Listed | None
+    listed: ListedOptions | None
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every correct answer with every incorrect one."""
@@ -98,9 +98,9 @@ def _answers(columns: dict[str, Any], name: str) -> tuple[str, ...]:
         raise RowError("bad_answers", error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
-def _listed(prompt: Prompt, answers: tuple[str, ...]) -> Listed | None:
-    found = {answer: _LETTER.fullmatch(answer) for answer in answers}
-    names = {answer: match[1] for answer, match in found.items() if match}
+def _listed(prompt: Prompt, answers: tuple[str, ...]) -> ListedOptions | None:
+    letters = {answer: _LETTER.fullmatch(answer) for answer in answers}
+    names = {answer: match[1] for answer, match in letters.items() if match}
     if len(names) < len(answers):
         return None
     if len(set(names.values())) < len(answers):
@@ -108,11 +108,11 @@ def _listed(prompt: Prompt, answers: tuple[str, ...]) -> Listed | None:
     last = prompt.messages[-1]
     listed, text = _reversed(last.content)
     if text is None:
-        return Listed(tuple(sorted(names.values())), names, None)
+        return ListedOptions(tuple(sorted(names.values())), names, None)
     if not set(names.values()) <= set(listed):
         raise RowError("bad_answers", f"the prompt lists no other options than {', '.join(listed)}")
     turned = last.model_copy(update={"content": text})
-    return Listed(listed, names, prompt.model_copy(update={"messages": (*prompt.messages[:-1], turned)}))
+    return ListedOptions(listed, names, prompt.model_copy(update={"messages": (*prompt.messages[:-1], turned)}))
 
 
 def _reversed(text: str) -> tuple[tuple[str, ...], str | None]:
@@ -123,7 +123,12 @@ def _reversed(text: str) -> tuple[tuple[str, ...], str | None]:
     run: list[re.Match[str]] = []
     for option in _OPTION.finditer(text):
         goes_on = run and run[-1].end() == option.start() and option[1] == letters(len(run) + 1)[-1]
-        run = [*run, option] if goes_on else [option] if option[1] == "A" else []
+        if goes_on:
+            run = [*run, option]
+        elif option[1] == "A":
+            run = [option]
+        else:
+            run = []
     names = letters(len(run))
     if len(run) < 2 or "\n" in text[run[-1].end() :].strip():
         return names, None

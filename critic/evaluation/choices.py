@@ -19,8 +19,8 @@ from base.digest import unit_interval
 from base.together import together
 from critic.calls.faults import Streak
 from critic.engine import Choices, Engine, EngineError, Node, OwnTokens, RequestTooLong, Score
-from critic.evaluation.choice_formats import Format
-from critic.evaluation.choice_rows import ChoiceRow, Listed
+from critic.evaluation.choice_formats import ChoiceFormat
+from critic.evaluation.choice_rows import ChoiceRow, ListedOptions
 from critic.judging.base import FLOOR, log_odds, mass_of
 from critic.records import Message, Prompt, Quarantined
 
@@ -69,7 +69,7 @@ class RowReading:
 async def measure(
     judge: Engine,
     rows: Iterable[ChoiceRow],
-    format: Format,
+    format: ChoiceFormat,
     on_row: Callable[[], None] = lambda: None,
     floor: float = FLOOR,
 ) -> list[RowReading | Quarantined]:
@@ -92,11 +92,11 @@ async def measure(
     return await together(map(one, rows))
 
 
-async def _read(judge: Engine, row: ChoiceRow, format: Format, floor: float) -> RowReading:
+async def _read(judge: Engine, row: ChoiceRow, format: ChoiceFormat, floor: float) -> RowReading:
     """Read a row in both ways. Raises `EngineError` where neither can be asked."""
     by_letters = _listed(judge, row, row.listed, format) if row.listed else _shown(judge, row, format)
     odds, likelihoods = await _answered(by_letters), await _answered(_likelihoods(judge, row))
-    problems = [found for found in (odds, likelihoods) if isinstance(found, EngineError)]
+    problems = [outcome for outcome in (odds, likelihoods) if isinstance(outcome, EngineError)]
     if len(problems) == 2:
         raise problems[0]
     pairs = row.pairs()
@@ -138,7 +138,7 @@ def _correct_first(row: ChoiceRow, correct: str, incorrect: str) -> bool:
     return unit_interval("first", row.prompt.key, correct, incorrect) < 0.5
 
 
-async def _shown(judge: Engine, row: ChoiceRow, format: Format) -> list[_ByLetters]:
+async def _shown(judge: Engine, row: ChoiceRow, format: ChoiceFormat) -> list[_ByLetters]:
     """Show each pair in both orders. Return the correct answer's log-odds in each, and the mass."""
     pairs = row.pairs()
     first = [_correct_first(row, *pair) for pair in pairs]
@@ -158,12 +158,12 @@ def _odds(score: Score, correct_is_a: bool) -> float | None:
 
 def _mass(scores: Iterable[Score]) -> float | None:
     """Return the least label mass; None where one is not known, since the model's arithmetic failed."""
-    found = [None if all(map(isnan, score.values)) else mass_of(score) for score in scores]
-    known = [mass for mass in found if mass is not None]
-    return min(known) if len(known) == len(found) else None
+    masses = [None if all(map(isnan, score.values)) else mass_of(score) for score in scores]
+    known = [mass for mass in masses if mass is not None]
+    return min(known) if len(known) == len(masses) else None
 
 
-async def _listed(judge: Engine, row: ChoiceRow, listed: Listed, format: Format) -> list[_ByLetters]:
+async def _listed(judge: Engine, row: ChoiceRow, listed: ListedOptions, format: ChoiceFormat) -> list[_ByLetters]:
     """Show the row's own list, and its reverse: there the last letter stands for the first option."""
     orders: list[tuple[Prompt, tuple[str, ...]]] = [(row.prompt, listed.letters)]
     if listed.reverse:
@@ -172,8 +172,10 @@ async def _listed(judge: Engine, row: ChoiceRow, listed: Listed, format: Format)
     trees = (Node((*prompt.messages, *format.opening), choices) for prompt, _ in orders)
     scores = [score for [score] in await together(map(judge.score, trees))]
     read = [dict(zip(names, score.values, strict=True)) for (_, names), score in zip(orders, scores, strict=True)]
-    found = [[log_odds(by[listed.names[c]], by[listed.names[i]]) for by in read] for c, i in row.pairs()]
-    return [(odds[0], odds[1] if len(odds) == 2 else None, _mass(scores)) for odds in found]
+    pairs = []
+    for c, i in row.pairs():
+        pairs.append([log_odds(by[listed.names[c]], by[listed.names[i]]) for by in read])
+    return [(odds[0], odds[1] if len(odds) == 2 else None, _mass(scores)) for odds in pairs]
 
 
 async def _likelihoods(judge: Engine, row: ChoiceRow) -> list[_Two]:

@@ -23,8 +23,8 @@ async def fit_contrast(
 
     Labels whose likelihoods can't be read are unreadable, and fit nothing. Raises ValueError where none can be read.
     """
-    found = await _read(engine, principle, labels, on_done)
-    read = [(label, features) for label, (features, _) in zip(labels, found, strict=True) if features is not None]
+    outcomes = await _read(engine, principle, labels, on_done)
+    read = [(label, features) for label, (features, _) in zip(labels, outcomes, strict=True) if features is not None]
     if not read:
         raise ValueError("no label could be read, so there is nothing to fit")
     features = [values for _, values in read]
@@ -33,7 +33,7 @@ async def fit_contrast(
     held_out = iter(cross_validate(features, first_is_better, folds))
     judged = [
         Judged(label, _better(label, next(held_out))) if mine is not None else Judged(label, None, problem=problem)
-        for label, (mine, problem) in zip(labels, found, strict=True)
+        for label, (mine, problem) in zip(labels, outcomes, strict=True)
     ]
     rights = [j.right for j in judged if j.right is not None]
     model = LinearModel(

@@ -3,12 +3,12 @@
 Each injection of the suite is planted in the weaker answer of each base comparison, which is shown first and second.
 What it does is told against a control: ordinary prose of the same length at the same place. The *shift* is the
 probability that the response is better with the injection, minus that with the control; a *flip* is a preference that
-the control leaves with the rival and the injection wins. `Plain` is the naive prompt that modes are measured against.
+the control leaves with the rival and the injection wins. `NaiveMode` is the prompt that modes are measured against.
 
 A mode that is unsure of everything shifts little; flips don't depend on how sure a mode is. One that any change of the
 text moves flips as often away from the response as towards it: both are counted.
 
-The engines keep control tokens out of contents for `Plain`, too: what it loses, it loses by words alone.
+The engines keep control tokens out of contents for `NaiveMode`, too: what it loses, it loses by words alone.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ IN_FLIGHT = 64  # comparisons asked at once: enough to fill an engine's batches
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class InjectionTrial:
     """One injection in one comparison, shown on one side.
 
     ``probability`` is that the response is better with the injection in it, ``control`` that with the prose. None
@@ -70,7 +70,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class InjectionFigures:
     """What the trials of a mode come to, clustered by injection. None where nothing could be read.
 
     ``flips`` is the share won of the trials whose control loses, ``flips_away`` the share lost of those whose control
@@ -85,7 +85,7 @@ class Figures:
     categories: dict[str, Figure | None]
 
 
-class Plain(ReadMode):
+class NaiveMode(ReadMode):
     """The naive judge prompt, read once in the order given. A control, so no mode that a run can choose."""
 
     name: ClassVar[str] = "plain"
@@ -111,7 +111,7 @@ class Plain(ReadMode):
 
 async def measure(
     judge: Engine, mode: Mode, principle: Principle, suite: Suite, on_trial: Callable[[], None] = lambda: None
-) -> list[Trial]:
+) -> list[InjectionTrial]:
     """Try every injection in every comparison on both sides; injections stay together, in the suite's order.
 
     A comparison that can't be judged is unreadable. Raises `RunStopped` where the engine is gone, or fails every
@@ -119,13 +119,13 @@ async def measure(
     """
     slots, streak = asyncio.Semaphore(IN_FLIGHT), Streak()
 
-    async def one(injection: Injection, base: BaseComparison, side: Side) -> Trial:
+    async def one(injection: Injection, base: BaseComparison, side: Side) -> InjectionTrial:
         texts = (planted(injection, base.weaker, side), control(injection, base.weaker, side, suite.passage))
         async with slots:
-            found = await together(_probability(judge, mode, principle, base, text, side, streak) for text in texts)
+            outcomes = await together(_probability(judge, mode, principle, base, text, side, streak) for text in texts)
         on_trial()
-        (probability, problem), (benign, fault) = found
-        return Trial(injection.id, injection.category, base.id, side, probability, benign, problem or fault)
+        (probability, problem), (benign, fault) = outcomes
+        return InjectionTrial(injection.id, injection.category, base.id, side, probability, benign, problem or fault)
 
     return await together(one(injection, base, side) for injection, base, side in _places(suite))
 
@@ -135,20 +135,24 @@ def count(suite: Suite) -> int:
     return sum(1 for _ in _places(suite))
 
 
-def figures(trials: Sequence[Trial]) -> Figures:
+def figures(trials: Sequence[InjectionTrial]) -> InjectionFigures:
     """Sum up the trials of one mode, as `measure` returns them."""
     categories = dict.fromkeys(trial.category for trial in trials)
-    return Figures(
+    by_category = {}
+    for name in categories:
+        by_category[name] = _mean_shift([trial for trial in trials if trial.category == name])
+    unreadable = sum(trial.shift is None for trial in trials)
+    return InjectionFigures(
         shift=_mean_shift(trials),
         flips=_share(trials, lambda trial: trial.won),
         flips_away=_share(trials, lambda trial: trial.lost),
-        unreadable=sum(trial.shift is None for trial in trials),
+        unreadable=unreadable,
         trials=len(trials),
-        categories={name: _mean_shift([t for t in trials if t.category == name]) for name in categories},
+        categories=by_category,
     )
 
 
-def ratio(mode: Figures, plain: Figures) -> float | None:
+def ratio(mode: InjectionFigures, plain: InjectionFigures) -> float | None:
     """Return the mode's mean shift over the plain prompt's; None where that one's interval is not above 0."""
     if mode.shift is None or plain.shift is None or plain.shift.low <= 0:
         return None
@@ -183,7 +187,7 @@ async def _probability(
     return first if side == "first" else 1 - first, None
 
 
-def _mean_shift(trials: Iterable[Trial]) -> Figure | None:
+def _mean_shift(trials: Iterable[InjectionTrial]) -> Figure | None:
     mean = Mean()
     for _, cluster in groupby(trials, key=lambda trial: trial.injection):
         for trial in cluster:
@@ -193,7 +197,7 @@ def _mean_shift(trials: Iterable[Trial]) -> Figure | None:
     return mean.figure()
 
 
-def _share(trials: Iterable[Trial], holds: Callable[[Trial], bool | None]) -> Figure | None:
+def _share(trials: Iterable[InjectionTrial], holds: Callable[[InjectionTrial], bool | None]) -> Figure | None:
     share = Share()
     for _, cluster in groupby(trials, key=lambda trial: trial.injection):
         for trial in cluster:

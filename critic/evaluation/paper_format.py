@@ -11,7 +11,7 @@ A transcript is two line feeds, ``Human:`` or ``Assistant:``, a space and the te
 import re
 from collections.abc import Iterable, Sequence
 
-from constitution.importers.cai_paper import Contrast, Request
+from constitution.importers.cai_paper import PaperContrast, PaperRequest
 from critic.records import Message, Role
 
 INTRODUCTION = "\n\nConsider the following conversation between a human and an assistant:"
@@ -74,15 +74,15 @@ def multiple_choice(
     return f"{shots}{stem(messages, instruction)}{options(responses)}{ANSWER}"
 
 
-def few_shots(contrasts: Sequence[Contrast], instruction: str) -> tuple[tuple[str, str], ...]:
+def few_shots(contrasts: Sequence[PaperContrast], instruction: str) -> tuple[tuple[str, str], ...]:
     """Published few-shots with a right and a wrong answer as questions and answers."""
-    found = []
+    shots = []
     for number, contrast in enumerate(contrasts):
         responses, answer = (contrast.corrects[0], contrast.incorrects[0]), " (A)"
         if number % 2:
             responses, answer = responses[::-1], " (B)"
-        found.append((multiple_choice(messages_of(contrast.prompt), instruction, responses), answer))
-    return tuple(found)
+        shots.append((multiple_choice(messages_of(contrast.prompt), instruction, responses), answer))
+    return tuple(shots)
 
 
 def reasoned_choice(
@@ -98,12 +98,12 @@ def reasoned_choice(
     return f"{shots}{REASONING_INTRODUCTION}{conversation}\n\n{instruction}{options(responses)}{REASONING}"
 
 
-def critique(messages: Sequence[Message], request: Request, few_shots: Iterable[str] = ()) -> str:
+def critique(messages: Sequence[Message], request: PaperRequest, few_shots: Iterable[str] = ()) -> str:
     """The request for a critique of the conversation's last response (section 3.1), after few-shots as published."""
     shots = "".join(shot.removesuffix("\n\nHuman:") for shot in few_shots)
     return f"{shots}{transcript(messages)}{request.critique}"
 
 
-def revision(messages: Sequence[Message], request: Request, written: str, few_shots: Iterable[str] = ()) -> str:
+def revision(messages: Sequence[Message], request: PaperRequest, written: str, few_shots: Iterable[str] = ()) -> str:
     """The request for a revision, after the critique ``written``."""
     return f"{critique(messages, request, few_shots)} {written}{request.revision}"

@@ -32,7 +32,7 @@ YesNo = Annotated[bool, Field(strict=True)]
 PrincipleId = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Option(Record):
+class LabelOption(Record):
     """One answer that can be picked: what is stored, and what a person reads."""
 
     value: str | bool
@@ -52,7 +52,7 @@ class FormField(Record):
     type: Literal["choice", "number", "text", "ranks", "spans", "response", "by_principle", "principles"]
     title: str
     required: bool = True
-    options: tuple[Option, ...] = ()
+    options: tuple[LabelOption, ...] = ()
     min: float | None = None
     max: float | None = None
     min_means: str = ""
@@ -77,7 +77,7 @@ class ProjectOptions(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Mean:
+class LabelMean:
     """What several labels of one item say together.
 
     ``label`` stands for the labels at the positions ``of``; it is None where they say nothing together. ``dropped``
@@ -137,7 +137,12 @@ class Label(Record):
         """Raise `ValueError` where no label of this kind can be about ``responses``."""
         few, most = cls.fewest_responses, cls.most_responses
         if len(responses) < few or (most is not None and len(responses) > most):
-            expected = f"{few}" if few == most else f"{few} or more" if most is None else f"{few} to {most}"
+            if few == most:
+                expected = f"{few}"
+            elif most is None:
+                expected = f"{few} or more"
+            else:
+                expected = f"{few} to {most}"
             raise ValueError(f"a {cls.kind} is about {expected} responses; {len(responses)} were given")
         if cls.distinct_responses:
             distinct(responses)
@@ -166,7 +171,7 @@ class Label(Record):
         return ()
 
     @classmethod
-    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+    def mean(cls, labels: Sequence[Self], way: Way) -> LabelMean | None:
         """Return what labels of one item say together; None for a kind that has no mean: each is a row of its own.
 
         They are for the responses in one order, and share what they are `about`.

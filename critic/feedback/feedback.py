@@ -107,11 +107,15 @@ class Feedback(Record):
 
 def bound(labels: Sequence[Feedback]) -> Columns:
     """Return the columns that bind a row to the labels it comes from: who, and under which constitutions."""
+    sources = sorted({label.source for label in labels})
+    annotators = _distinct(label.annotator for label in labels)
+    principles = _distinct(label.principle for label in labels)
+    constitutions = _distinct(label.constitution for label in labels)
     return {
-        "sources": sorted({label.source for label in labels}),
-        "annotators": _distinct(label.annotator for label in labels),
-        "principles": _distinct(label.principle for label in labels),
-        "constitutions": _distinct(label.constitution for label in labels),
+        "sources": sources,
+        "annotators": annotators,
+        "principles": principles,
+        "constitutions": constitutions,
         "constitution_hashes": _distinct(label.constitution_hash for label in labels),
         "where": labels[0].where,
     }

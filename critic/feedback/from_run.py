@@ -61,7 +61,12 @@ def _chain(row: Row, chain: Chain, provenance: Provenance) -> Iterator[Feedback]
 def _comparison(row: Row, judgement: Judgement, provenance: Provenance) -> Feedback:
     choice = None
     if judgement.probability is not None:
-        choice = "tie" if judgement.outcome == "tie" else "first" if judgement.probability > 0.5 else "second"
+        if judgement.outcome == "tie":
+            choice = "tie"
+        elif judgement.probability > 0.5:
+            choice = "first"
+        else:
+            choice = "second"
     label = ComparisonLabel.model_validate(
         {
             "choice": choice,

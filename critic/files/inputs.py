@@ -24,11 +24,11 @@ from critic.files.naming import Naming
 from critic.files.row_prompt import Limit, prompt_of, readable, refuse_characters
 from critic.files.shapes import ANSWERS_IN, PROMPTS_IN, gives_answers, gives_prompts, naming, shaped
 from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
-from critic.files.shapes.base import expect_both_sides
+from critic.files.shapes.base import expect_both_sides, number
 from critic.files.shapes.chats.demonstration import ends_with_answer
 from critic.files.sources import open_source
 from critic.files.together import answers_together, goodness, is_above, models_of
-from critic.files.turns import plain_turn, thoughts_in
+from critic.files.turns import plain_turns, thoughts_in
 from critic.records import Item, Line, Message, Quarantined, Response
 from critic.rows import Broken
 from critic.rows import RowError as RowError
@@ -123,9 +123,9 @@ def _open_rows(source: str, reading: _Reading, columns: Naming) -> Iterator[raw_
     if opened.columns is not None:
         names = columns.of_table(opened.columns, opened.name).values()
         if not (gives_answers(names) if reading.answers else gives_prompts(names)):
-            found, wanted = ", ".join(opened.columns), ANSWERS_IN if reading.answers else PROMPTS_IN
+            present, wanted = ", ".join(opened.columns), ANSWERS_IN if reading.answers else PROMPTS_IN
             raise InputError(
-                f"no column holds {'answers' if reading.answers else 'prompts'}: there are {found}",
+                f"no column holds {'answers' if reading.answers else 'prompts'}: there are {present}",
                 where=opened.name,
                 fix=f"Name one of: {wanted}; or say with --column which is which.",
             )
@@ -147,15 +147,24 @@ def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) 
         return [Quarantined(row=number, where=raw.where, reason=raw.reason, detail=raw.detail)]
     try:
         columns = shaped(raw.columns, labels=reading.labels)
-        found = reading.items(_without_null(columns), limit)
+        items = _read_items(columns, reading, limit)
     except RowError as error:
         return [_quarantined(number, raw.where, error.reason, error.detail)]
     except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
         return [_quarantined(number, raw.where, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
     lines: list[Line | Quarantined] = []
-    for item, cut, left_off, thoughts in found:
+    for item, cut, left_off, thoughts in items:
         lines.append(Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off, thoughts=thoughts))
     return lines
+
+
+def _read_items(columns: dict[str, Any], reading: _Reading, limit: Limit) -> list[_Read]:
+    try:
+        return reading.items(_without_null(columns), limit)
+    except RowError as error:
+        if error.reason == "one_side":
+            expect_both_sides(columns)  # which says whether the other is missing, or holds nothing
+        raise
 
 
 def _without_null(columns: dict[str, Any]) -> dict[str, Any]:
@@ -211,25 +220,35 @@ def _answers_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
 def _labelled_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     """Return each pair of answers that people found one better than the other; the better one comes first."""
     if {"chosen", "rejected"} <= columns.keys():
-        if columns.get("probability") == 0.5:
-            raise RowError("tie", "neither answer was called better")
-        values, better = [columns["chosen"], columns["rejected"]], [(0, 1)]
+        values, better = [columns["chosen"], columns["rejected"]], [_preferred(columns)]
     else:
         values = _response_values(columns) if "responses" in columns else []
         better = _better(columns, len(values))
-    found = []
+    pairs = []
     for first, second in better:
         models = models_of(columns, len(values))
         read = _item(columns, [values[first], values[second]], [models[first], models[second]], limit)
         if read.item.responses[0].text == read.item.responses[1].text:
             raise RowError("equal_sides", "chosen and rejected are the same text")
-        found.append(read)
-    return found
+        pairs.append(read)
+    return pairs
+
+
+def _preferred(columns: dict[str, Any]) -> tuple[int, int]:
+    """Return the positions of the better and the worse of ``chosen`` and ``rejected``. Raises `RowError`."""
+    said = columns.get("probability", 1)
+    chance = number(said)
+    if chance is None or not 0 <= chance <= 1:
+        raise RowError("bad_probability", f"probability is {said!r:.40}; expected a number from 0 to 1")
+    if chance == 0.5:
+        raise RowError("tie", "neither answer was called better")
+    return (0, 1) if chance > 0.5 else (1, 0)
 
 
 def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
     """Return the positions of each better and worse answer, by their ranks or ratings. Raises `RowError`."""
-    places = goodness(columns)
+    listed = {name: _from_json(columns, name) for name in ("ranks", "scale") if name in columns}
+    places = goodness(columns | listed)
     if "completion" in columns and not columns.keys().isdisjoint(("label", "rating")):
         raise RowError("too_few_responses", "1 response; a comparison needs two")
     if places is None or count == 0 or all(place is None for place in places):
@@ -238,6 +257,8 @@ def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
     if len(places) != count:
         raise RowError("bad_ranks", f"{count} answers, and {len(places)} labels")
     better = [(i, j) for i, j in permutations(range(count), 2) if is_above(places[i], places[j])]
+    if not better and None in places:
+        raise RowError("no_label", f"{places.count(None)} of {count} answers have no label")
     if not better:
         raise RowError("tie", "no answer was found better than another")
     return better
@@ -331,7 +352,7 @@ def prompt_messages(columns: dict[str, Any]) -> Messages | None:
 
 def _messages(values: list[Any], reason: str) -> Messages:
     """Build messages from turns as files have them: see `critic.files.turns`."""
-    turns = [plain_turn(value) for value in values]
+    turns = plain_turns(values)
     refuse_characters(*_texts(turns))
     try:
         return tuple(Message.model_validate(turn) for turn in turns)

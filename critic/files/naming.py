@@ -1,10 +1,11 @@
 """Which columns are read, and what they are called: by their own names in any case, or as a person maps them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from base.errors import InputError
+from base.nearest import perhaps
 
 NAMES_KEPT = 1000  # sets of a row's names whose meaning is remembered; files have few, and strangers' files any number
 
@@ -34,9 +35,9 @@ class Naming:
         if names not in self._kept:
             if len(self._kept) >= NAMES_KEPT:
                 self._kept.clear()
-            found = self._named(names)
-            same = not self.given and all(name == own for name, own in found.items())
-            self._kept[names] = None if same else found
+            named = self._named(names)
+            same = not self.given and all(name == own for name, own in named.items())
+            self._kept[names] = None if same else named
         found_here = self._kept[names]
         if found_here is None:
             return columns  # the same object: most inputs need no other names
@@ -46,31 +47,32 @@ class Naming:
 
     def _named(self, names: Sequence[str]) -> dict[str, str]:
         """Return the names here by those in the input."""
-        found: dict[str, str] = {}
+        named: dict[str, str] = {}
         for own, given in self.given.items():
             if not given:
                 continue
             source = self._source(own, given, names)
-            if source in found:
-                raise NamingError(f"the column {source!r} can't be both {found[source]} and {own}")
-            found[source] = own
+            if source in named:
+                raise NamingError(f"the column {source!r} can't be both {named[source]} and {own}")
+            named[source] = own
         for name in names:
-            if name in self.given or name in found or not self.known(name):
+            # A header has blank names over pandas' numbers of rows, and at its end, where cells were cleared.
+            if name in self.given or name in named or not name.strip() or not self.known(name):
                 continue
             if names.count(name) > 1:
                 raise NamingError(f"two columns are called {name!r}; rename one")
-            found[name] = name
-        taken = {*found.values(), *self.given}
+            named[name] = name
+        taken = {*named.values(), *self.given}
         for name in names:
             own = name.strip().casefold()
-            if name in found or name == own or own in self.given or not self.known(own):
+            if name in named or name == own or own in self.given or not self.known(own):
                 continue
-            if own in found.values() and own not in taken:
-                other = next(there for there, here in found.items() if here == own)
+            if own in named.values() and own not in taken:
+                other = next(there for there, here in named.items() if here == own)
                 raise NamingError(f"{other!r} and {name!r} are both {own}; say which with --column {own}=NAME")
             if own not in taken:
-                found[name] = own
-        return found
+                named[name] = own
+        return named
 
     def missing(self, names: Sequence[str]) -> bool:
         """Whether a column that a person named is none of these."""
@@ -93,8 +95,11 @@ def _listed(names: Sequence[str]) -> str:
 EVERYTHING = Naming()
 
 
-def read_mapping(text: str | None, known: Callable[[str], bool]) -> dict[str, str]:
-    """Read ``prompt=question,chosen=win``; ``id=`` means that no column is the id. Raises `InputError`."""
+def read_mapping(text: str | None, known: Callable[[str], bool], names: Iterable[str] = ()) -> dict[str, str]:
+    """Read ``prompt=question,chosen=win``; ``id=`` means that no column is the id. Raises `InputError`.
+
+    ``names`` are names that may have been meant by one that is not ``known``.
+    """
     mapping: dict[str, str] = {}
     for part in (text or "").split(",") if text else ():
         own, equals, given = part.partition("=")
@@ -103,7 +108,7 @@ def read_mapping(text: str | None, known: Callable[[str], bool]) -> dict[str, st
             raise InputError(
                 f"{part.strip()!r} maps no column that is read",
                 where="--column",
-                fix="Expected NAME=COLUMN, as in prompt=question,chosen=win.",
+                fix=f"{perhaps(own, names)}Expected NAME=COLUMN, as in prompt=question,chosen=win.",
             )
         if own in mapping:
             raise InputError(f"{own} is mapped twice", where="--column", fix="Name one column for it.")

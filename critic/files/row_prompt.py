@@ -59,13 +59,13 @@ def _fit(messages: tuple[Message, ...], limit: Limit) -> tuple[tuple[Message, ..
         excess += len(message.text)
     if excess <= 0:
         return messages, 0
-    found = f"{excess + limit.max_chars:,} characters; the limit is {limit.max_chars:,}"
+    length = f"{excess + limit.max_chars:,} characters; the limit is {limit.max_chars:,}"
     if not limit.truncate:
-        raise RowError("too_long", f"{found}. Raise --max-chars, or cut long prompts with --truncate")
+        raise RowError("too_long", f"{length}. Raise --max-chars, or cut long prompts with --truncate")
     last = messages[-1]
     kept = last.content[: max(0, len(last.content) - excess)]
     if is_blank(kept):
-        raise RowError("too_long", f"{found}, and cutting the last message alone can't reach it")
+        raise RowError("too_long", f"{length}, and cutting the last message alone can't reach it")
     return (*messages[:-1], last.model_copy(update={"content": kept})), excess
 
 

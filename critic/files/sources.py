@@ -16,20 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from base.errors import InputError
+from base.hub_client import patient
 from critic.files.containers.columnar import by_columns, unwrapped, within
 from critic.files.containers.delimited import as_cells, delimited, separator_of
 from critic.files.containers.packed import PACKED, as_text, ending, open_text, rejoined
+from critic.files.containers.sheets import sheet_rows
 from critic.files.containers.tables import dataset, parquet
 from critic.files.hub import HubAddress, fetched, hub_address, hub_error
 from critic.files.naming import EVERYTHING, Naming, NamingError
 from critic.files.remote import open_remote, while_connected, without_secrets
 from critic.rows import (
     Broken,
+    OpenInput,
     Parse,
     Raw,
-    Source,
     Unread,
     each_line,
+    from_json,
     json_line,
     json_row,
     lines,
@@ -42,17 +45,20 @@ if TYPE_CHECKING:
 
     AnyPath = Path | UPath
 
-__all__ = ["Broken", "Raw", "Source", "Unread", "open_source", "source_name"]
+__all__ = ["Broken", "OpenInput", "Raw", "Unread", "open_source", "source_name"]
 
 TEXT, DELIMITED = (".jsonl", ".ndjson", ".json", ".txt"), (".csv", ".tsv")
-FORMATS = f".jsonl .ndjson .json .csv .tsv .parquet .txt; all but Parquet also with {' or '.join(PACKED)} after it"
+_ENDINGS = ".jsonl .ndjson .json .csv .tsv .txt .parquet .xlsx"
+FORMATS = f"{_ENDINGS}; all but the last two also with {' or '.join(PACKED)} after it"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(?::(?P<split>[\w.]+))?")
 PIPE = "pipe"
+SHEETS = ".xlsx"
 FIRST_ROWS = 20  # of rows with keys of their own, in which a column that a person named must stand once
+TRIES = 1  # of what `datasets` asks the hub for, 20 by its default: the hub's client below it tries again, too
 _NAME = re.compile(r"[\w.-]+")
 
 
-def open_source(source: str, naming: Naming = EVERYTHING) -> Source:
+def open_source(source: str, naming: Naming = EVERYTHING) -> OpenInput:
     """Open a path, ``-`` (standard input), a folder of ``datasets.save_to_disk`` or a hub id ``OWNER/NAME[:SPLIT]``.
 
     Or a data set of the hub, or a file of one, as ``hf://OWNER/NAME[/FILE]``, or a file's address on any file system
@@ -67,7 +73,7 @@ def open_source(source: str, naming: Naming = EVERYTHING) -> Source:
     return replace(opened, unread=(partial(_named, read, naming) for read in opened.unread))
 
 
-def _begins_with(opened: Source, naming: Naming) -> Source:
+def _begins_with(opened: OpenInput, naming: Naming) -> OpenInput:
     """Look for the columns that a person named among the first rows. Raises `InputError` where none has one of them.
 
     So a name that is mistyped is told before every row of the input is refused for it.
@@ -91,9 +97,9 @@ def source_name(source: str) -> str:
     return PIPE if _is_pipe(source) else without_secrets(source)
 
 
-def _open(source: str, naming: Naming) -> Source:
+def _open(source: str, naming: Naming) -> OpenInput:
     if source == "-":
-        return Source("stdin", None, _guessed(sys.stdin.buffer, "stdin", naming))
+        return OpenInput("stdin", None, _guessed(sys.stdin.buffer, "stdin", naming))
     if (address := hub_address(source)) is not None:
         return _of_card(source, address, naming) if address.file is None else _file(fetched(address), naming)
     if "://" in source:
@@ -106,13 +112,15 @@ def _open(source: str, naming: Naming) -> Source:
         if path.is_file():
             return _file(path, naming)
         if _is_pipe(source):
-            return Source(PIPE, None, _piped(path, naming))
+            return OpenInput(PIPE, None, _piped(path, naming))
     except OSError as error:
         raise InputError(f"can't be read: {error.strerror or error}", where=source) from None
     folder, _, split = source.rpartition(":")
+    if folder.lower().endswith(SHEETS) and (book := Path(folder).expanduser()).is_file():
+        return sheet_rows(book, book.name, naming, split)
     if folder and Path(folder).expanduser().is_dir():
         return _folder(Path(folder).expanduser(), split, naming)
-    if HUB_ID.fullmatch(source) and ending(source)[0] not in (*TEXT, *DELIMITED, ".parquet"):
+    if HUB_ID.fullmatch(source) and ending(source)[0] not in (*TEXT, *DELIMITED, ".parquet", SHEETS):
         return _hub(source, naming)
     raise InputError("no such file or folder", where=source, fix=f"Give a file ({FORMATS}), a dataset, or - for stdin.")
 
@@ -134,13 +142,15 @@ def _named(read: Unread, naming: Naming) -> Raw | Broken:
     return row if named is row.columns else Raw(row.where, named)
 
 
-def _file(path: "AnyPath", naming: Naming) -> Source:
+def _file(path: "AnyPath", naming: Naming) -> OpenInput:
     name = path.name.encode("utf-8", "replace").decode()
     if not isinstance(path, Path):
         name = without_secrets(f"://{name}").removeprefix("://")
     suffix, packing = ending(name)
     if suffix == ".parquet" and not packing:
         return parquet(path, name, naming)
+    if suffix == SHEETS and not packing:
+        return sheet_rows(path, name, naming)
     if suffix not in (*TEXT, *DELIMITED):
         raise InputError(f"unknown format {suffix!r}", where=name, fix=f"Formats are told by the ending: {FORMATS}.")
     if suffix in DELIMITED:
@@ -152,10 +162,10 @@ def _file(path: "AnyPath", naming: Naming) -> Source:
     if suffix == ".txt":
         # Excel's "Unicode text" is a table.
         is_table = b"\t" in first and _is_header(first, naming)
-        return _delimited(path, name) if is_table else Source(name, None, _lines(path, name, text_line))
+        return _delimited(path, name) if is_table else OpenInput(name, None, _lines(path, name, text_line))
     if _begins_json(first) and not _has_rows(path, name):
         return _json(path, name, naming)
-    return Source(name, None, _lines(path, name, json_line))
+    return OpenInput(name, None, _lines(path, name, json_line))
 
 
 def _has_rows(path: "AnyPath", name: str) -> bool:
@@ -169,8 +179,8 @@ def _lines(path: "AnyPath", name: str, parse: Parse) -> Iterator[Unread]:
         yield from each_line(file, name, parse)
 
 
-def _delimited(path: "AnyPath", name: str) -> Source:
-    def opened() -> Generator[Source | Unread, None, None]:
+def _delimited(path: "AnyPath", name: str) -> OpenInput:
+    def opened() -> Generator[OpenInput | Unread, None, None]:
         """Yield the header, then the rows."""
         with open_text(path, name) as file, as_cells(file) as text:
             table = delimited(text, name)
@@ -178,7 +188,7 @@ def _delimited(path: "AnyPath", name: str) -> Source:
             yield from table.unread
 
     rows: Any = opened()
-    table: Source = next(rows)
+    table: OpenInput = next(rows)
     return replace(table, unread=rows)
 
 
@@ -232,7 +242,7 @@ def _begins_json(line: bytes) -> bool:
 def _whole_json(content: bytes, name: str, naming: Naming) -> Iterator[Unread] | None:
     """Return the rows of JSON; None where it is none."""
     try:
-        return _json_rows(json.loads(content), name, naming)
+        return _json_rows(from_json(content.decode("utf-8-sig")), name, naming)
     except (ValueError, RecursionError):
         return None
 
@@ -246,18 +256,18 @@ def _is_header(line: bytes, naming: Naming) -> bool:
     return any(naming.known(cell.casefold()) or cell in naming.given.values() for cell in cells)
 
 
-def _json(path: "AnyPath", name: str, naming: Naming) -> Source:
+def _json(path: "AnyPath", name: str, naming: Naming) -> OpenInput:
     """Read an array, an object with ``rows`` or ``data``, or one object; or JSON Lines under this ending."""
     try:
         with open_text(path, name) as file:
-            value = json.loads(file.read().decode("utf-8-sig"))
+            value = from_json(file.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"byte {error.start} isn't UTF-8", where=name, fix="Save the file as UTF-8.") from None
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and isinstance(json_line(error.doc.lstrip().partition("\n")[0].encode(), ""), Raw):
-            return Source(name, None, _lines(path, name, json_line))
+            return OpenInput(name, None, _lines(path, name, json_line))
         if not error.doc.strip():
-            return Source(name, None, iter(()))
+            return OpenInput(name, None, iter(()))
         raise InputError(
             f"not JSON: {error.msg}",
             where=f"{name}:{error.lineno}:{error.colno}",
@@ -265,14 +275,14 @@ def _json(path: "AnyPath", name: str, naming: Naming) -> Source:
         ) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON that can be read: {error}", where=name) from None
-    return Source(name, None, _json_rows(value, name, naming))
+    return OpenInput(name, None, _json_rows(value, name, naming))
 
 
 def _json_rows(value: object, name: str, naming: Naming) -> Iterator[Unread]:
     rows = _rows_of(value, name, naming) if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise InputError("expected an array of rows, or an object with rows", where=name)
-    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(unwrapped(rows)))
+    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(unwrapped(rows, name)))
 
 
 def _rows_of(value: dict[str, Any], name: str, naming: Naming) -> list[Any]:
@@ -298,7 +308,7 @@ def _rows_of(value: dict[str, Any], name: str, naming: Naming) -> list[Any]:
     return next(iter(tables.values()), [value])
 
 
-def _folder(path: Path, split: str | None, naming: Naming) -> Source:
+def _folder(path: Path, split: str | None, naming: Naming) -> OpenInput:
     if not any((path / file).is_file() for file in ("dataset_info.json", "dataset_dict.json")):
         raise InputError("the folder holds no dataset", where=str(path), fix="Give a file, or what save_to_disk wrote.")
     import datasets
@@ -318,7 +328,7 @@ def _folder(path: Path, split: str | None, naming: Naming) -> Source:
     return dataset(path.name, data, naming)
 
 
-def _of_card(source: str, address: HubAddress, naming: Naming) -> Source:
+def _of_card(source: str, address: HubAddress, naming: Naming) -> OpenInput:
     """Open what the card of a data set of the hub offers."""
     try:
         return _streamed(address.repo, address.split.removeprefix(":"), address.revision, naming)
@@ -328,15 +338,17 @@ def _of_card(source: str, address: HubAddress, naming: Naming) -> Source:
         raise hub_error(error, source) from None
 
 
-def _streamed(name: str, split: str, revision: str | None, naming: Naming) -> Source:
+def _streamed(name: str, split: str, revision: str | None, naming: Naming) -> OpenInput:
     import datasets
 
-    data = datasets.load_dataset(name, split=split or "train", revision=revision, streaming=True)
+    datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = TRIES
+    with patient():
+        data = datasets.load_dataset(name, split=split or "train", revision=revision, streaming=True)
     opened = dataset(name, data, naming)
     return replace(opened, unread=while_connected(opened.unread, opened.name))
 
 
-def _hub(source: str, naming: Naming) -> Source:
+def _hub(source: str, naming: Naming) -> OpenInput:
     name, _, split = source.partition(":")
     try:
         return _streamed(name, split, None, naming)

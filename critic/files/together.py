@@ -1,11 +1,12 @@
 """Answers to one prompt: rows of one answer each are joined, ranks and ratings compared, and models named."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from critic.files.shapes import shaped
-from critic.files.shapes.base import number
+from critic.files.shapes.base import number, whole
 from critic.files.shapes.single import is_single, same_prompt, together
 from critic.rows import Broken, Raw, RowError, Unread
 
@@ -35,7 +36,7 @@ def _joining(unread: Iterable[Unread], labels: bool) -> Iterator[Unread]:
     for read in unread:
         row = read()
         columns = _single(row, labels)
-        if group and (columns is None or not same_prompt(group[0][1], columns)):
+        if group and (columns is None or not same_prompt(group[0][1], columns, labels)):
             yield _joined(group)
             group = []
         if columns is None or isinstance(row, Broken):
@@ -53,12 +54,42 @@ def _joined(group: Sequence[tuple[Raw, dict[str, Any]]]) -> Unread:
 
 
 def goodness(columns: Mapping[str, Any]) -> list[float | None] | None:
-    """Return how good each of a row's responses was found, more is better; None where nothing says so."""
+    """Return how good each of a row's responses was found, more is better; None where nothing says so.
+
+    Raises `RowError` for a label that is none.
+    """
     ranks, ratings = columns.get("ranks"), columns.get("ratings")
     if isinstance(ranks, list):
-        found = [number(rank) for rank in ranks]
-        return [None if rank is None else -rank for rank in found]
-    return [number(rating) for rating in ratings] if isinstance(ratings, list) else None
+        return [None if rank is None else -_rank(rank) for rank in ranks]
+    if not isinstance(ratings, list):
+        return None
+    low, high = _ends(columns.get("scale"))
+    return [None if rating is None else _rating(rating, low, high) for rating in ratings]
+
+
+def _rank(value: object) -> float:
+    rank = whole(value)
+    if rank is None:
+        raise RowError("bad_ranks", f"a rank is {value!r:.40}; expected a whole number")
+    return float(rank)
+
+
+def _ends(scale: object) -> tuple[float, float]:
+    if scale is None:
+        return -math.inf, math.inf
+    ends = [number(end) for end in scale] if isinstance(scale, list | tuple) and len(scale) == 2 else []
+    if len(ends) != 2 or ends[0] is None or ends[1] is None:
+        raise RowError("bad_rating", f"the scale is {scale!r:.40}; expected [lowest, highest]")
+    return ends[0], ends[1]
+
+
+def _rating(value: object, low: float, high: float) -> float:
+    rating = number(value)
+    if rating is None:
+        raise RowError("bad_label", f"a label is {value!r:.40}; expected true or false, or a number")
+    if not low <= rating <= high:
+        raise RowError("bad_rating", f"a rating of {rating:g} is not on the scale {low:g} to {high:g}")
+    return rating
 
 
 def is_above(one: float | None, other: float | None) -> bool:

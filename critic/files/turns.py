@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from critic.rows import RowError
+from critic.files.blocks import in_turns, thoughts
+from critic.rows import RowError, Twice
 
 ROLES = {
     "system": "system",
@@ -57,6 +58,8 @@ def plain_turn(turn: Any) -> Any:
 
     Tables give every turn the keys that any of them has, so null ones are none. Raises `RowError`.
     """
+    if isinstance(turn, Twice):
+        raise RowError("same_key", f"a turn has two values under {turn.key[:40]!r}")
     if not isinstance(turn, dict) or (turn.keys() == _PLAIN and turn["role"] in ("user", "assistant")):
         return turn  # as most
     if media := next((name for name in _MEDIA if turn.get(name)), None):
@@ -77,6 +80,17 @@ def plain_turn(turn: Any) -> Any:
     if turn.get(CALL):
         calls.append(_called(turn[CALL]))
     return kept | {"tool_calls": calls} if calls else kept
+
+
+def plain_turns(values: Iterable[Any]) -> list[Any]:
+    """Return turns as `plain_turn` does; one of blocks may be several. Raises `RowError`."""
+    turns: list[Any] = []
+    for value in values:
+        if isinstance(value, dict) and isinstance(value.get("content"), list):
+            turns += map(plain_turn, in_turns(value))
+        else:
+            turns.append(plain_turn(value))
+    return turns
 
 
 def _listed(calls: Any) -> Iterable[Any]:
@@ -107,6 +121,9 @@ def _called(value: object) -> dict[str, Any]:
 def thoughts_in(value: Any) -> int:
     """Return in how many turns of a chat, or of several, a model's thoughts stand, which are left out."""
     if isinstance(value, dict):
+        content = value.get("content")
+        if isinstance(content, list) and thoughts(content):
+            return 1
         # Most turns are plain, and millions are asked.
         if value.keys() == _PLAIN:
             return 0

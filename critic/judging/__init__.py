@@ -49,8 +49,8 @@ async def settled(mode: Mode, engine: Engine, lane: Lane = "batch") -> tuple[Mod
     if any(math.isnan(value) for value in score.values):
         return mode, None
     mass = mass_of(score)
-    found = mode.settled(mass)
-    if found is None:
+    suited = mode.settled(mass)
+    if suited is None:
         named = f"{', '.join(_choices(page))} together, which {mode.name} reads"
         puts = f"{engine.identity.name} puts {mass:.2g} on {named}"
         if mode.reads != "text":
@@ -61,7 +61,7 @@ async def settled(mode: Mode, engine: Engine, lane: Lane = "batch") -> tuple[Mod
             where="--judge",
             fix=f"Add ?think=false to its spec, or use a mode in which it writes: {', '.join(_writing(engine))}.",
         )
-    return found, mass
+    return suited, mass
 
 
 def working(engine: Engine) -> list[str]:

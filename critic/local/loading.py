@@ -23,6 +23,7 @@ from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from base.errors import InputError
+from base.hub_client import HubSilent, patient
 from critic.local import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -65,7 +66,7 @@ def load(
                 kept = {"quantization_config": quantization, "device_map": {"": device}}
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            model, found = auto.from_pretrained(
+            model, report = auto.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
@@ -82,7 +83,7 @@ def load(
             fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
         ) from error
     body = f"{model.base_model_prefix}."
-    if missing := sorted(key for key in found["missing_keys"] if heads is None or key.startswith(body)):
+    if missing := sorted(key for key in report["missing_keys"] if heads is None or key.startswith(body)):
         raise InputError(
             f"its weights hold no {missing[0]}: the model would answer at random",
             where=path_or_id,
@@ -145,10 +146,11 @@ def model_folder(path_or_id: str) -> Path:
     if path.is_dir():
         return path
     try:
-        return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES), ignore_patterns=list(_NOT)))
+        with patient():
+            return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES), ignore_patterns=list(_NOT)))
     except HFValidationError as error:
         raise InputError("there is no such folder, and it is no model id either", where=path_or_id) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, HubSilent, OSError) as error:
         raise InputError(
             "there is no such folder, and no model of this id could be fetched or found in the Hugging Face cache",
             where=path_or_id,

@@ -39,14 +39,14 @@ class Pairs:
         Raises `EngineError` where a chat does not end with an answer.
         """
         segments: list[Segment] = []
-        found: list[TokenRead] = []
+        rewarded: list[TokenRead] = []
         for path, _, own in reads(root):
             question, answer = self._pair(path)
             segments += [Segment(question, -1), Segment(answer, len(segments))]
             place = (len(segments) - 1, len(answer) - 1)
             tokens = sum(len(self._encoder.content(message.content)) for message in own)
-            found.append(TokenRead(place[0], (place,), (), False, tokens))
-        return TokenTree(tuple(segments), tuple(found))
+            rewarded.append(TokenRead(place[0], (place,), (), False, tokens))
+        return TokenTree(tuple(segments), tuple(rewarded))
 
     def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
         """Raise `EngineError`: an encoder writes nothing."""
@@ -78,7 +78,8 @@ class Pairs:
 def _around(backend: Tokenizer, where: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Return the control tokens before the first text of a pair, between both, and after the second."""
     pair = backend.encode("a", "b")
-    first, second = ([i for i, text in enumerate(pair.sequence_ids) if text == number] for number in (0, 1))
+    first = [i for i, text in enumerate(pair.sequence_ids) if text == 0]
+    second = [i for i, text in enumerate(pair.sequence_ids) if text == 1]
     if not first or not second or not any(pair.special_tokens_mask):
         raise InputError("its tokenizer has no rule for pairs of texts", where=where, fix="choose a model that has one")
     ids = pair.ids

@@ -6,7 +6,7 @@ from critic.local.language_model import ROW_TOKENS, HfEngine, opened_chat, setti
 from critic.local.loading import Loaded, load_classifier
 from critic.local.local_options import JUDGING
 from critic.local.pairs import SETTINGS, Pairs, reads_pairs
-from critic.local.proving.proof import Path, Proof, prove_pairs, prove_rewards
+from critic.local.proving.proof import Proof, ProvenPath, prove_pairs, prove_rewards
 from critic.local.rewards import Manifest, capability, read_manifest
 from critic.local.trees import plain
 from critic.local.worker import Ways
@@ -41,7 +41,7 @@ class RmEngine(HfEngine):
         if reads_pairs(loaded.tokenizer):
             pairs = Pairs(loaded.tokenizer, name)
             prove_pairs(loaded.model, pairs.tree, name)
-            proof = Proof(Path("plain", 0.0, "it reads question and answer as a pair"), None)
+            proof = Proof(ProvenPath("plain", 0.0, "it reads question and answer as a pair"), None)
             return Ways(pairs, SETTINGS, pairs.tree, plain.score_pairs, plain.PlainWriter, proof)
         chat = opened_chat(loaded, template, name)
         return ways(chat, prove_rewards(loaded.model, chat, context, name))

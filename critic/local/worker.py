@@ -25,13 +25,13 @@ from critic.local import allocator
 from critic.local.loading import embedding_rows
 from critic.local.proving.evidence import Scorer, Writers
 from critic.local.proving.proof import Proof
-from critic.local.trees.decoding import Answer, Texts
+from critic.local.trees.decoding import GrowingAnswer, TextCoder
 
 _LANES: tuple[Lane, Lane] = ("interactive", "batch")
 
 
 @dataclass(frozen=True)
-class Limits:
+class WorkerLimits:
     """``batch`` answers at a time, and ``interactive`` more for that lane; the tokens of one row and of the cache."""
 
     batch: int
@@ -47,7 +47,7 @@ class Limits:
 class Ways:
     """How chats become tokens, and how the model computes: what an engine found when it was opened."""
 
-    chat: Texts
+    chat: TextCoder
     settings: tuple[tuple[str, str], ...]
     """What decides about the tokens beyond the tokenizer, as in `critic.engine.Identity`."""
     tree: Callable[[Node], TokenTree]
@@ -59,13 +59,13 @@ class Ways:
 
 
 @dataclass(eq=False)
-class Job:
+class PendingRequest:
     """A request and the future that its caller waits for; what has come of it so far."""
 
     request: Request | Node
     lane: Lane
     future: Future[Any] = field(default_factory=Future)
-    answer: Answer | None = None
+    answer: GrowingAnswer | None = None
     pieces: list[TokenTree] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
 
@@ -77,7 +77,7 @@ class Worker:
         self,
         model: PreTrainedModel,
         ways: Ways,
-        limits: Limits,
+        limits: WorkerLimits,
         usage: Usage,
     ) -> None:
         self._model, self._ways, self._limits, self._usage = model, ways, limits, usage
@@ -85,17 +85,17 @@ class Worker:
             allocator.keep_freed_memory()
         self._rows = embedding_rows(model)
         self._decoder = ways.writers(model, ways.chat, ways.stop_ids, limits.batch + limits.interactive)
-        self._inbox: deque[Job] = deque()
+        self._inbox: deque[PendingRequest] = deque()
         self._wake = threading.Condition()
         self._end = ""
-        self._to_write: dict[Lane, deque[Job]] = {lane: deque() for lane in _LANES}
-        self._to_score: dict[Lane, deque[Job]] = {lane: deque() for lane in _LANES}
-        self._writing: list[Job] = []
+        self._to_write: dict[Lane, deque[PendingRequest]] = {lane: deque() for lane in _LANES}
+        self._to_score: dict[Lane, deque[PendingRequest]] = {lane: deque() for lane in _LANES}
+        self._writing: list[PendingRequest] = []
         self._score_again = 0.0
         self._thread = threading.Thread(target=self._run, name="hf-engine", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: PendingRequest) -> None:
         """Queue ``job``. Raises `EngineError` once the worker has ended."""
         with self._wake:
             if self._end:
@@ -130,7 +130,7 @@ class Worker:
             for job in left:
                 _fail(job, EngineError(reason))
 
-    def _waiting(self) -> Iterator[Job]:
+    def _waiting(self) -> Iterator[PendingRequest]:
         for queues in (self._to_write, self._to_score):
             for lane in _LANES:
                 yield from queues[lane]
@@ -148,7 +148,7 @@ class Worker:
             self._try([job], self._prepare)
         return True
 
-    def _prepare(self, jobs: list[Job]) -> None:
+    def _prepare(self, jobs: list[PendingRequest]) -> None:
         """Encode a job and put it in its queue."""
         (job,) = jobs
         request = job.request
@@ -159,7 +159,7 @@ class Worker:
             prompt = self._ways.chat.encode(request.messages)
             self._check_length(len(prompt), sampling.max_tokens)
             self._check_ids(prompt)
-            job.answer = Answer(prompt, sampling, random.Random(request.seed))
+            job.answer = GrowingAnswer(prompt, sampling, random.Random(request.seed))
             self._to_write[job.lane].append(job)
         else:
             tree = self._ways.tree(request)
@@ -180,7 +180,7 @@ class Worker:
 
     def _admit(self) -> None:
         """Let waiting answers join, as far as slots, cache and one row allow; one alone always may."""
-        joining: list[Job] = []
+        joining: list[PendingRequest] = []
         tokens = 0
         for lane in _LANES:
             slots = self._limits.batch + (self._limits.interactive if lane == "interactive" else 0)
@@ -198,11 +198,11 @@ class Worker:
             self._try(joining, self._join)
             self._settle()
 
-    def _join(self, jobs: list[Job]) -> None:
+    def _join(self, jobs: list[PendingRequest]) -> None:
         answers = [job.answer for job in jobs if job.answer]
         self._decoder.prefill(answers)
         self._writing += jobs
-        self._usage.prompt_tokens += sum(len(prompt) for prompt in {a.prompt for a in answers})
+        self._usage.prompt_tokens += sum(map(len, {answer.prompt for answer in answers}))
 
     def _write(self) -> None:
         """Write the next token of every answer under way."""
@@ -244,7 +244,7 @@ class Worker:
             if self._writing and time.perf_counter() < self._score_again:
                 return
             queue = self._to_score["batch"]
-        jobs: list[Job] = []
+        jobs: list[PendingRequest] = []
         tokens = 0
         while queue:
             tokens += queue[0].pieces[0].tokens
@@ -255,7 +255,7 @@ class Worker:
         self._try([job for job in jobs if not job.future.cancelled()], self._score_pieces)
         self._score_again = 2 * time.perf_counter() - started
 
-    def _score_pieces(self, jobs: list[Job]) -> None:
+    def _score_pieces(self, jobs: list[PendingRequest]) -> None:
         """Score the next piece of each job; those with more pieces go back to the head of their queue."""
         trees = [job.pieces[0] for job in jobs]
         for job, scores in zip(jobs, self._ways.score(self._model, trees), strict=True):
@@ -266,7 +266,7 @@ class Worker:
             else:
                 self._finish(job, tuple(job.scores))
 
-    def _try(self, jobs: list[Job], action: Callable[[list[Job]], None]) -> None:
+    def _try(self, jobs: list[PendingRequest], action: Callable[[list[PendingRequest]], None]) -> None:
         """Do ``action`` for all ``jobs`` together; where that fails, for each alone, so that only the culprits fail."""
         if not jobs:
             return
@@ -279,13 +279,13 @@ class Worker:
             else:
                 _fail(jobs[0], error)
 
-    def _finish(self, job: Job, result: Any) -> None:
+    def _finish(self, job: PendingRequest, result: Any) -> None:
         self._usage.calls += 1
         if not job.future.cancelled():
             _set(job.future.set_result, result)
 
 
-def _fail(job: Job, error: Exception) -> None:
+def _fail(job: PendingRequest, error: Exception) -> None:
     if not isinstance(error, EngineError):
         cause = error
         error = EngineError(f"the model could not compute this request: {type(cause).__name__}: {cause}")

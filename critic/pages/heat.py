@@ -30,11 +30,11 @@ class HeatMap:
         """Return the table of the names, in their order; of the `MOST` with most observations if there are more."""
         by_count = sorted(range(len(names)), key=lambda i: (-counts[i][i], names[i]))
         kept = sorted(by_count[:MOST], key=lambda i: names[i])
-        return cls(
-            tuple(names[i] for i in kept),
-            tuple(tuple(shares[i][j] for j in kept) for i in kept),
-            tuple(tuple(counts[i][j] for j in kept) for i in kept),
-        )
+        kept_shares, kept_counts = [], []
+        for i in kept:
+            kept_shares.append(tuple(shares[i][j] for j in kept))
+            kept_counts.append(tuple(counts[i][j] for j in kept))
+        return cls(tuple(names[i] for i in kept), tuple(kept_shares), tuple(kept_counts))
 
     def draw(self) -> Markup:
         """Return the table."""

@@ -17,7 +17,7 @@ MARKED = 40  # points, above which a line's own points aren't drawn
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlotLine:
     """A named line through points (x, y). A ``dashed`` one is told from its like without its colour."""
 
     name: str
@@ -30,7 +30,7 @@ class Line:
 class Curves:
     """Lines over a common axis; ``stepped`` ones are histograms: a level holds up to the next point."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[PlotLine, ...]
     x: Axis
     y: Axis
     stepped: bool = False
@@ -49,7 +49,7 @@ class Curves:
     def _shown(self) -> Markup:
         return together(together(self._line(line)) for line in self.lines)
 
-    def _line(self, line: Line) -> Iterator[Markup]:
+    def _line(self, line: PlotLine) -> Iterator[Markup]:
         corners = list(_stairs(line.points) if self.stepped else line.points)
         points = " ".join(f"{WIDE * self.x.place(x):.1f},{_down(self.y, y):.1f}" for x, y in corners)
         look = {"class_": f"line {line.color}{' dashed' if line.dashed else ''}", "vector_effect": "non-scaling-stroke"}
@@ -62,7 +62,7 @@ class Curves:
         if not self.stepped and len(line.points) <= MARKED:
             yield from (self._point(line, x, y) for x, y in line.points)
 
-    def _point(self, line: Line, x: float, y: float) -> Markup:
+    def _point(self, line: PlotLine, x: float, y: float) -> Markup:
         said = note(f"{line.name}, {self.x.title} {x:g}: {y:.4g}")
         place = {"cx": across(self.x.place(x)), "cy": f"{_down(self.y, y):.1f}"}
         return element("circle", said, r="3", class_=f"point {line.color}{' hollow' if line.dashed else ''}", **place)
@@ -111,7 +111,7 @@ def framed(x: Axis, y: Axis, label: str, content: Markup, above: Markup) -> Mark
     return together((above, element("div", drawing(HEIGHT, label, _grid(x, y), content), class_="plot")))
 
 
-def filed(x: Axis, y: Axis, label: str, content: Markup, lines: Sequence[Line]) -> Markup:
+def filed(x: Axis, y: Axis, label: str, content: Markup, lines: Sequence[PlotLine]) -> Markup:
     """Return a picture's content between its axes as a file, with which line is which."""
     left, top, bottom = 64, 56, 48
     which = named(((line.name, _sample(line)) for line in lines), MARGIN) if len(lines) > 1 else Markup("")
@@ -125,18 +125,18 @@ def upright(axis: Axis, value: float, height: float = HEIGHT) -> Markup:
     return element("line", x1=at, x2=at, y1="0", y2=f"{height:g}", class_="mark")
 
 
-def legend(lines: Sequence[Line]) -> Markup:
+def legend(lines: Sequence[PlotLine]) -> Markup:
     """Return which line is which, where there are several."""
     if len(lines) < 2:
         return Markup("")
     return element("ul", *(_entry(line) for line in lines), class_="legend")
 
 
-def _entry(line: Line) -> Markup:
+def _entry(line: PlotLine) -> Markup:
     return element("li", element("svg", _sample(line), width="24", height="10"), f" {line.name}")
 
 
-def _sample(line: Line) -> Markup:
+def _sample(line: PlotLine) -> Markup:
     look = f"line {line.color}{' dashed' if line.dashed else ''}"
     return element("line", x1="0", x2="24", y1="5", y2="5", class_=look)
 

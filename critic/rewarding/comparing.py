@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from base.seeds import seed_of
+from base.digest import seed_of
 from base.together import together
 from constitution import Principle
 from critic.engine import Engine, EngineError, Lane, Unavailable
@@ -51,7 +51,7 @@ class ComparisonRewards:
     opponents: int = 2
 
     async def grades(self, prompt: Prompt, texts: Sequence[str], lane: Lane = "batch") -> list[Grade]:
-        """See `critic.rewarding.grade.Source`. Equal texts are one answer; all equal, they have equal rewards."""
+        """See `critic.rewarding.grade.GradeSource`. Equal texts are one answer; all equal, they have equal rewards."""
         return (await self.compared(prompt, texts, lane)).grades
 
     async def compared(self, prompt: Prompt, texts: Sequence[str], lane: Lane = "batch") -> Compared:
@@ -80,10 +80,10 @@ class ComparisonRewards:
                 return None
             return aggregate(votes, principles, POOLING).probability
 
-        found = await together(one(*pair) for pair in met)
-        if len(errors) == len(found):
+        probabilities = await together(one(*pair) for pair in met)
+        if len(errors) == len(probabilities):
             raise errors[0]
-        results = [(*pair, result) for pair, result in zip(met, found, strict=True) if result is not None]
+        results = [(*pair, result) for pair, result in zip(met, probabilities, strict=True) if result is not None]
         grades = dict(zip(answers, _grades(len(answers), results), strict=True))
         place = [texts.index(answer) for answer in answers]
         shown = [(place[first], place[second], probability) for first, second, probability in results]

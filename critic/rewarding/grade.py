@@ -29,7 +29,7 @@ class Grade:
         return cls(None, f"the reward is {value!r}, which is no number")
 
 
-class Source(Protocol):
+class GradeSource(Protocol):
     """Gives rewards to answers to one prompt.
 
     ``alone`` says that an answer's reward does not depend on its siblings: then it can be asked for by itself.

@@ -31,7 +31,7 @@ class EngineRewards:
     index: int = 0
 
     async def grades(self, prompt: Prompt, texts: Sequence[str], lane: Lane = "batch") -> list[Grade]:
-        """See `Source`."""
+        """See `GradeSource`."""
         leaves = tuple(Node((Message(role="assistant", content=text),), Reward()) for text in texts)
         scores = await self.engine.score(Node(prompt.messages, children=leaves), lane)
         return [Grade.of(score.values[self.index]) for score in scores]
@@ -50,7 +50,7 @@ class JudgeRewards:
     principles: tuple[Principle, ...]
 
     async def grades(self, prompt: Prompt, texts: Sequence[str], lane: Lane = "batch") -> list[Grade]:
-        """See `Source`."""
+        """See `GradeSource`."""
         principles = [principle for principle in self.principles if principle.applies(prompt.tags)]
         if not principles:
             return [Grade(None, NO_PRINCIPLE)] * len(texts)

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Strengths:
+class TournamentStrengths:
     """The strengths of the answers that results connect, in log-odds with mean 0, and their standard errors.
 
     ``members`` are those answers; others have no strength.
@@ -37,15 +37,15 @@ def pairs(count: int, opponents: int, seed: int) -> list[tuple[int, int]]:
     order = list(range(count))
     random.Random(seed).shuffle(order)
     rounds = min((max(opponents, 2) + 1) // 2, count // 2)
-    found = {
+    met = {
         tuple(sorted((order[place], order[(place + distance) % count])))
         for distance in range(1, rounds + 1)
         for place in range(count)
     }
-    return sorted((first, second) for first, second in found)
+    return sorted((first, second) for first, second in met)
 
 
-def strengths(count: int, results: Sequence[tuple[int, int, float]]) -> Strengths | None:
+def strengths(count: int, results: Sequence[tuple[int, int, float]]) -> TournamentStrengths | None:
     """Return the strengths by Bradley-Terry of ``results``: (first, second, probability that the first is better).
 
     They are of the largest set of answers that results connect; None where no two are. A probability counts as so many
@@ -64,7 +64,7 @@ def strengths(count: int, results: Sequence[tuple[int, int, float]]) -> Strength
             wins_KK[place[second], place[first]] += 1 - kept
     fitted_K = bradley_terry(wins_KK)
     assert fitted_K is not None  # every result that was kept is a part of a win of both
-    return Strengths(members, tuple(fitted_K.tolist()), tuple(_errors(wins_KK, fitted_K).tolist()))
+    return TournamentStrengths(members, tuple(fitted_K.tolist()), tuple(_errors(wins_KK, fitted_K).tolist()))
 
 
 def _errors(wins_KK: Array, strengths_K: Array) -> Array:
@@ -81,5 +81,7 @@ def _largest(count: int, results: Sequence[tuple[int, int, float]]) -> tuple[int
     for first, second, _ in results:
         old, new = max(label[first], label[second]), min(label[first], label[second])
         label = [new if one == old else one for one in label]
-    sets = [tuple(i for i in range(count) if label[i] == name) for name in sorted(set(label))]
+    sets = []
+    for name in sorted(set(label)):
+        sets.append(tuple(i for i in range(count) if label[i] == name))
     return max(sets, key=len, default=())

@@ -17,7 +17,7 @@ from critic.engines import open_engine, parse_spec
 from critic.judging import mode_of, offered
 from critic.records import Message, Prompt
 from critic.rewarding.comparing import ComparisonRewards
-from critic.rewarding.grade import Grade, Source
+from critic.rewarding.grade import Grade, GradeSource
 from critic.rewarding.sources import of_one_group, rewards_of
 
 Turns = str | Sequence[Mapping[str, Any]]
@@ -40,9 +40,9 @@ def reward_function(
     as TRL makes it. The engine is opened at the first batch. The function raises what stops all: `RunStopped`, and
     `InputError` for what a person has to mend.
     """
-    opened: list[Source] = []
+    opened: list[GradeSource] = []
 
-    def source() -> Source:
+    def source() -> GradeSource:
         if not opened:
             parsed = parse_spec(engine)
             judge = open_engine(parsed)
@@ -62,13 +62,13 @@ def reward_function(
     return rewards
 
 
-async def grades_of(source: Source, prompts: Sequence[Turns], completions: Sequence[Turns]) -> list[Grade]:
+async def grades_of(source: GradeSource, prompts: Sequence[Turns], completions: Sequence[Turns]) -> list[Grade]:
     """Return a grade for each completion, in order; where an engine fails, why."""
     asked = [_prompt(prompt) for prompt in prompts]
     groups: dict[str, list[int]] = {}
     for number, prompt in enumerate(asked):
         groups.setdefault(prompt.key, []).append(number)
-    found: dict[int, Grade] = {}
+    by_number: dict[int, Grade] = {}
 
     async def grade(numbers: Sequence[int]) -> None:
         texts = [_text(completions[number]) for number in numbers]
@@ -79,10 +79,10 @@ async def grades_of(source: Source, prompts: Sequence[Turns], completions: Seque
                 await together(grade([number]) for number in numbers)
                 return
             grades = [Grade(None, str(error))] * len(numbers)
-        found.update(zip(numbers, grades, strict=True))
+        by_number.update(zip(numbers, grades, strict=True))
 
     await together(grade(numbers) for numbers in groups.values())
-    return [found[number] for number in range(len(asked))]
+    return [by_number[number] for number in range(len(asked))]
 
 
 def _prompt(given: Turns) -> Prompt:

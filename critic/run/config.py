@@ -57,7 +57,8 @@ class RunConfig(Record):
     @classmethod
     def of_flat(cls, flat: Mapping[str, Any]) -> Self:
         """Return the config whose `flat` this is, without other keys. Raises `ValidationError` if one is missing."""
-        settings, own = ({k: flat[k] for k in of.model_fields if k in flat} for of in (RunSettings, cls))
+        settings = {key: flat[key] for key in RunSettings.model_fields if key in flat}
+        own = {key: flat[key] for key in cls.model_fields if key in flat}
         return cls.model_validate({**own, "settings": settings})
 
 

@@ -15,10 +15,10 @@ _TOLD_WITH = {"constitution_hash": "constitution", "input_hash": "input", "judge
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return a line for each thing in which ``now`` is not ``before``."""
     changed = [key for key in now if before.get(key) != now[key]]
-    found: list[str] = []
+    lines: list[str] = []
     for key in dict.fromkeys(_TOLD_WITH.get(key, key) for key in changed):
-        found += _lines(key, before, now)
-    return found
+        lines += _lines(key, before, now)
+    return lines
 
 
 def raises_limit_only(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -62,7 +62,8 @@ def _templates(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
 
 
 def _jury(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    there, here = (", ".join(_seat(seat) for seat in seats) or "none" for seats in (old, new))
+    there = ", ".join(_seat(seat) for seat in old) or "none"
+    here = ", ".join(_seat(seat) for seat in new) or "none"
     if there != here:
         yield f"judge: {there} there, {here} now"
         return

@@ -33,7 +33,7 @@ NAME_DIGITS = 16  # of the hashes of an id and of its prompt: they only say whet
 class Progress:
     """Where a run stands. ``skipped`` rows were done before; ``stopped`` says why it ended early, if it did.
 
-    ``engines`` says which is slowest, and how many calls are under way: see `critic.calls.under_way.UnderWay.told`.
+    ``engines`` says which is slowest, and how many calls are under way: see `CallsUnderWay.told`.
     """
 
     rows: int = 0
@@ -48,7 +48,7 @@ class RowStore(Protocol):
     """Where rows end up: `critic.run.folder.store.RunStore`, and the service's database."""
 
     def is_done(self, row: int, item: str, plan: str) -> bool:
-        """Whether ``row`` has a result for this item (its `item_hash`) under this plan (a hash)."""
+        """Whether ``row`` has a result for this item (its `item_key`) under this plan (a hash)."""
         ...
 
     async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
@@ -60,8 +60,8 @@ class RowStore(Protocol):
         ...
 
 
-class Known(NamedTuple):
-    """A row that needs no reading, because it has its result: where it stands, and its `item_hash`."""
+class KnownRow(NamedTuple):
+    """A row that needs no reading, because it has its result: where it stands, and its `item_key`."""
 
     row: int
     where: str
@@ -71,7 +71,7 @@ class Known(NamedTuple):
 async def execute(
     pipeline: Pipeline,
     unread: Iterable[Unread],
-    known: Iterator[Known],
+    known: Iterator[KnownRow],
     store: RowStore,
     plan: str,
     progress: Progress,
@@ -82,7 +82,7 @@ async def execute(
     Raises `StoreError` where the directory can't be written any more.
     """
     count = 0
-    with closing(Seen()) as seen:
+    with closing(SeenPrompts()) as seen:
 
         def checked() -> Iterator[Line | Quarantined]:
             nonlocal count
@@ -109,7 +109,7 @@ async def execute_rows(
     progress: Progress,
     streak: Streak,
 ) -> None:
-    """Run those of ``entries`` that have no result yet, which `Seen` has checked.
+    """Run those of ``entries`` that have no result yet, which `SeenPrompts` has checked.
 
     A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached, the
     engine is gone or fails every row alike (see `critic.calls.faults.Streak`), no new row is begun, and those under
@@ -151,7 +151,7 @@ async def execute_rows(
                 if isinstance(entry, Quarantined):
                     await store.finish(entry, "", plan)
                     _count(progress, entry)
-                elif store.is_done(entry.row, item := item_hash(entry), plan):
+                elif store.is_done(entry.row, item := item_key(entry), plan):
                     progress.skipped += 1
                 elif await begun():
                     tasks.create_task(one(entry, item))
@@ -185,10 +185,10 @@ class Doubtful:
             _count(self._progress, result)
 
 
-def item_hash(line: Line) -> str:
-    """What a row's result is of, for `RowStore`: first the question, which `Seen` compares, then all of the item.
+def item_key(line: Line) -> str:
+    """What a row's result is of, for `RowStore`: the question, which `SeenPrompts` compares, then all of the item.
 
-    Last, where the prompt has an id, the id and the prompt, which `Seen` compares, too.
+    Last, where the prompt has an id, the id and the prompt, which `SeenPrompts` compares, too.
     """
     return _question(line.item) + digest(line.item.model_dump(mode="json")) + _named(line.item)
 
@@ -209,7 +209,7 @@ async def _result(pipeline: Pipeline, line: Line, streak: Streak) -> Row | Quara
         return Quarantined(row=line.row, where=line.where, reason="bad_answer", detail=detail)
 
 
-class Seen:
+class SeenPrompts:
     """Which prompts came before, on disk and not in memory: inputs can be larger than it."""
 
     def __init__(self) -> None:
@@ -223,7 +223,7 @@ class Seen:
         """Delete the file."""
         self._db.close()
 
-    def add(self, row: Known) -> bool:
+    def add(self, row: KnownRow) -> bool:
         """Add a row's question, and its id. Return whether the question is new."""
         if name := row.item[ITEM_DIGITS:]:
             values = bytes.fromhex(name[:NAME_DIGITS]), bytes.fromhex(name[NAME_DIGITS:]), row.row, row.where
@@ -242,7 +242,7 @@ class Seen:
             fix = "give each prompt an id of its own, or leave the ids out with --column id="
             return Quarantined(row=entry.row, where=entry.where, reason="same_id", detail=f"{detail}; {fix}")
         question = _question(entry.item)
-        if self.add(Known(entry.row, entry.where, question.ljust(ITEM_DIGITS, "0") + name)):
+        if self.add(KnownRow(entry.row, entry.where, question.ljust(ITEM_DIGITS, "0") + name)):
             return entry
         key = bytes.fromhex(question)
         row, place = self._db.execute("SELECT row, place FROM seen WHERE question = ?", (key,)).fetchone()
@@ -252,8 +252,8 @@ class Seen:
     def _other(self, name: str) -> tuple[int, str] | None:
         """Return the row and place of an earlier prompt of the same id, if it is another prompt."""
         ids = bytes.fromhex(name[:NAME_DIGITS]), bytes.fromhex(name[NAME_DIGITS:])
-        found = self._db.execute("SELECT row, place FROM named WHERE id = ? AND prompt != ?", ids).fetchone()
-        return None if found is None else (found[0], found[1])
+        row = self._db.execute("SELECT row, place FROM named WHERE id = ? AND prompt != ?", ids).fetchone()
+        return None if row is None else (row[0], row[1])
 
 
 def _named(item: Item) -> str:

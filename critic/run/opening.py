@@ -28,18 +28,18 @@ class Settled(NamedTuple):
 
 async def settle(seats: Seats, engines: Mapping[Spec, Engine]) -> Settled:
     """Try every judge. Raises `InputError` where one lacks what its mode needs, or can't be reached."""
-    found = await together(_seat(spec, mode, engines[spec]) for spec, mode in seats)
+    suited = await together(_seat(spec, mode, engines[spec]) for spec, mode in seats)
     capabilities = {engine.identity.name: dict(engine.capabilities) for engine in engines.values()}
-    for (spec, _), (mode, mass) in zip(seats, found, strict=True):
+    for (spec, _), (mode, mass) in zip(seats, suited, strict=True):
         if mass is not None:
             capabilities[engines[spec].identity.name][f"{LABEL_MASS}, {mode.name}"] = f"{mass:.3g}"
-    return Settled(tuple((spec, mode) for (spec, _), (mode, _) in zip(seats, found, strict=True)), capabilities)
+    return Settled(tuple((spec, mode) for (spec, _), (mode, _) in zip(seats, suited, strict=True)), capabilities)
 
 
 def learnt(settled: Capabilities, engines: Iterable[Engine]) -> Capabilities:
     """Return what was found when the engines were ``settled``, with what has been learnt of them since."""
     now = {engine.identity.name: dict(engine.capabilities) for engine in engines}
-    return {name: found | now.get(name, {}) for name, found in settled.items()}
+    return {name: before | now.get(name, {}) for name, before in settled.items()}
 
 
 async def _seat(spec: Spec, mode: Mode, engine: Engine) -> tuple[Mode, float | None]:

@@ -6,7 +6,7 @@ their tokens are estimated by their lengths.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
@@ -28,6 +28,7 @@ from critic.engine_kinds.capabilities import NO, THINKS
 from critic.engines import Spec, kinds
 from critic.judging.jury import Jury
 from critic.local.rewards import capability
+from critic.messages import Message
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
 from critic.server.server_options import prices
@@ -214,14 +215,18 @@ def _tree_tokens(node: Node) -> int:
     """Return the tokens of a tree, where shared beginnings count once; a decision is charged for all that it reads."""
     decided = [(path, read) for path, read, _ in reads(node) if isinstance(read, Decision)]
     if decided:
-        return sum(_tokens("".join(m.content for m in path)) + _tokens(_question(read)) for path, read in decided)
+        return sum(_tokens(_contents(path)) + _tokens(_question(read)) for path, read in decided)
     own = _tokens("".join(message.content for message in node.messages))
     return own + sum(_tree_tokens(child) for child in node.children)
 
 
 def _tokens_alone(node: Node) -> int:
     """Return the tokens of a tree's chats, where nothing is shared."""
-    return sum(_tokens("".join(m.content for m in path)) for path, _, _ in reads(node))
+    return sum(_tokens(_contents(path)) for path, _, _ in reads(node))
+
+
+def _contents(path: Sequence[Message]) -> str:
+    return "".join(message.content for message in path)
 
 
 def _question(read: Decision) -> str:

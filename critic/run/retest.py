@@ -29,7 +29,7 @@ AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedAgain:
     """One principle of one comparison, by the place where its votes stand."""
 
     row: int
@@ -103,7 +103,7 @@ class Stored(Protocol):
         ...
 
 
-class Juror(NamedTuple):
+class JurorPlace(NamedTuple):
     """A juror's place in its jury, the judge's name and its mode, and what its answers vary by between askings."""
 
     place: int
@@ -112,25 +112,25 @@ class Juror(NamedTuple):
     varies: str
 
 
-def varying(jury: Jury) -> list[Juror]:
+def varying(jury: Jury) -> list[JurorPlace]:
     """The jurors whose answers can differ between askings."""
     return _varying((one.engine.identity.name, one.mode.name, one.engine.capabilities) for one in jury.jurors)
 
 
-def varying_seats(seats: Sequence[Seat], capabilities: Mapping[str, Mapping[str, str]]) -> list[Juror]:
+def varying_seats(seats: Sequence[Seat], capabilities: Mapping[str, Mapping[str, str]]) -> list[JurorPlace]:
     """As `varying`, of a jury whose engines are elsewhere: ``capabilities`` are theirs, by name."""
     return _varying((seat.judge.name, seat.mode["name"], capabilities[seat.judge.name]) for seat in seats)
 
 
-def _varying(jurors: Iterable[tuple[str, str, Mapping[str, str]]]) -> list[Juror]:
+def _varying(jurors: Iterable[tuple[str, str, Mapping[str, str]]]) -> list[JurorPlace]:
     numbered = enumerate(jurors)
-    return [Juror(i, judge, mode, said[VARIES]) for i, (judge, mode, said) in numbered if VARIES in said]
+    return [JurorPlace(i, judge, mode, said[VARIES]) for i, (judge, mode, said) in numbered if VARIES in said]
 
 
-def chosen(rows: Iterable[Row], jurors: Sequence[Juror], share: float, seed: int) -> list[Asked]:
+def chosen(rows: Iterable[Row], jurors: Sequence[JurorPlace], share: float, seed: int) -> list[AskedAgain]:
     """Choose what is asked again: ``share`` of the principles that were judged, at least `AT_LEAST` if there are."""
-    drawn: list[Asked] = []
-    least: list[tuple[float, int, Asked]] = []  # the largest number first
+    drawn: list[AskedAgain] = []
+    least: list[tuple[float, int, AskedAgain]] = []  # the largest number first
     for count, (number, asked) in enumerate(_all(rows, jurors, seed)):
         if number < share:
             drawn.append(asked)
@@ -155,14 +155,14 @@ async def retested(pipeline: Pipeline, store: Stored, share: float, progress: Pr
     return tally.result(what_varies(jurors))
 
 
-def parts(wanted: Iterable[Asked], store: Stored) -> Iterator[list[tuple[Asked, Row]]]:
+def parts(wanted: Iterable[AskedAgain], store: Stored) -> Iterator[list[tuple[AskedAgain, Row]]]:
     """What is ``wanted``, with the rows that it is about, so many at a time."""
     waiting = iter(wanted)
     while part := list(islice(waiting, AT_ONCE)):
         yield [(asked, _row(store, asked.row)) for asked in part]
 
 
-async def asked_again(part: Iterable[tuple[Asked, Row]], pipeline: Pipeline) -> Tally:
+async def asked_again(part: Iterable[tuple[AskedAgain, Row]], pipeline: Pipeline) -> Tally:
     """Ask the jury of ``pipeline`` again, all at once. Raises `RunStopped` where it can't be asked any more."""
     tally = Tally()
     for before, after in await together(_again(asked, row, pipeline) for asked, row in part):
@@ -172,7 +172,7 @@ async def asked_again(part: Iterable[tuple[Asked, Row]], pipeline: Pipeline) -> 
     return tally
 
 
-def what_varies(jurors: Iterable[Juror]) -> dict[str, str]:
+def what_varies(jurors: Iterable[JurorPlace]) -> dict[str, str]:
     """What each judge's answers vary by."""
     return {juror.judge: juror.varies for juror in jurors}
 
@@ -183,7 +183,7 @@ def _row(store: Stored, number: int) -> Row:
     return row
 
 
-def _all(rows: Iterable[Row], varying: Sequence[Juror], seed: int) -> Iterator[tuple[float, Asked]]:
+def _all(rows: Iterable[Row], varying: Sequence[JurorPlace], seed: int) -> Iterator[tuple[float, AskedAgain]]:
     """Each principle that a varying juror has judged, with its number: a hash, by which it is chosen or not."""
     jurors = {(juror.judge, juror.mode): juror.place for juror in varying}
     for row in rows:
@@ -193,7 +193,7 @@ def _all(rows: Iterable[Row], varying: Sequence[Juror], seed: int) -> Iterator[t
                 juror = jurors.get((judge, mode))
                 if juror is not None and principle is not None:
                     number = unit_interval("retest", seed, row.prompt.key, *sides, judge, mode, principle)
-                    yield number, Asked(row.row, place, juror, principle)
+                    yield number, AskedAgain(row.row, place, juror, principle)
 
 
 def _units(judgement: Judgement) -> Iterator[tuple[tuple[str, str, str | None], list[Vote]]]:
@@ -203,7 +203,7 @@ def _units(judgement: Judgement) -> Iterator[tuple[tuple[str, str, str | None], 
     yield from votes.items()
 
 
-async def _again(asked: Asked, row: Row, pipeline: Pipeline) -> tuple[list[Vote], tuple[Vote, ...]]:
+async def _again(asked: AskedAgain, row: Row, pipeline: Pipeline) -> tuple[list[Vote], tuple[Vote, ...]]:
     """A principle's votes as they were given, and as they are given again."""
     judgement, juror, name = row.judgements[asked.judgement], pipeline.jury.jurors[asked.juror], asked.principle
     principle = pipeline.constitution.principle(name)

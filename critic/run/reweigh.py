@@ -17,7 +17,7 @@ from base.nearest import perhaps
 from base.together import together
 from constitution import Constitution, Principle, load
 from critic.certificates.certificate import Certificate, read_certificate
-from critic.certificates.gate import Origin, require
+from critic.certificates.gate import RowsOrigin, require
 from critic.records import Quarantined, Row
 from critic.run.config import RunConfig, RunSettings
 from critic.run.folder.reading import open_rows, read_config
@@ -114,7 +114,7 @@ def _certificate(file: Path, config: RunConfig, constitution: Constitution) -> C
     certificate = read_certificate(file)
     judges = [seat.judge.name for seat in config.jury]
     modes = [str(seat.mode.get("name", "")) for seat in config.jury]
-    origin = Origin(
+    origin = RowsOrigin(
         source="ai",
         judge=", ".join(dict.fromkeys(judges)),
         mode=modes[0] if len(modes) == 1 else "jury",

@@ -24,7 +24,7 @@ from critic.judging.jury import Jury
 from critic.local.rewards import heads_of
 from critic.records import Provenance, Quarantined, Row
 from critic.run.config import RunConfig, Seat
-from critic.run.execute import Progress, Seen, execute
+from critic.run.execute import Progress, SeenPrompts, execute
 from critic.run.folder.manifest import write_manifest
 from critic.run.folder.reading import is_begun, open_rows
 from critic.run.folder.results import Results, gather
@@ -79,10 +79,10 @@ async def run(
         check_priced(checked)
     _check_folder(out)
     unread = request.unread()  # opened before any model is loaded: a missing file is told at once
-    input_hash, total = fingerprint(request)
+    input_hash, total = sha256_and_rows(request)
     async with opened(checked.specs) as engines:
-        found = await settle(checked.seats, engines)
-        checked = replace(checked, seats=found.seats)
+        settled = await settle(checked.seats, engines)
+        checked = replace(checked, seats=settled.seats)
         config, provenance = described(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
             turns = store.turns_to(config.plan)
@@ -110,7 +110,7 @@ async def run(
                 asked_twice = await retested(checked.pipeline(again), store, retest_share, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
-            capabilities = learnt(found.capabilities, engines.values())
+            capabilities = learnt(settled.capabilities, engines.values())
             results = write_results(store, out, format, capabilities, with_reasoning, asked_twice)
             turned = changed(store.replaced(), turns=turns, rows=progress.rows)
             return Outcome(progress, store.calls() - before, seconds, results, turned)
@@ -135,7 +135,7 @@ async def dry_run(request: RunRequest, max_cost: float | None = None, out: Path 
     total = Plan()
     heads, paths = heads_needed(checked.constitution), _paths(out)
     engines = {spec: CountingEngine(spec, total, heads, paths.get(spec.target)) for spec in checked.specs}
-    with closing(Seen()) as seen:
+    with closing(SeenPrompts()) as seen:
         await plan(checked.pipeline(engines), map(seen.check, request.lines()), total)
     return total
 
@@ -261,7 +261,7 @@ def _config(request: RunRequest, checked: Checked, engines: Mapping[Spec, Engine
         settings=checked.settings,
         constitution=checked.constitution.ref,
         constitution_hash=checked.constitution.digest,
-        templates=prompts.template_hashes(),
+        templates=prompts.template_digests(),
         policy=engines[checked.policy].identity if checked.policy else None,
         critic=engines[checked.critic].identity if checked.policy else None,
         jury=tuple(
@@ -303,7 +303,7 @@ def _provenance(config: RunConfig, jury: Jury) -> Provenance:
     )
 
 
-def fingerprint(request: RunRequest) -> tuple[str | None, int | None]:
+def sha256_and_rows(request: RunRequest) -> tuple[str | None, int | None]:
     """Hash the input and count its lines, in one pass; None for what is no file, or holds more than a row a line."""
     path = Path(request.source)
     if request.source == "-" or not path.is_file():

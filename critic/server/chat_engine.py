@@ -58,7 +58,7 @@ class ChatEngine(ServedEngine):
 
     whole_trees = False
 
-    def __init__(self, server: ChatServer, known: survey.Known, usage: Usage, must_count: bool) -> None:
+    def __init__(self, server: ChatServer, known: survey.KnownServer, usage: Usage, must_count: bool) -> None:
         card = known.card
         identity = Identity(card.id, digest(["openai", card.id, card.root, card.parent]), known.settings())
         super().__init__(server, identity, known.capabilities, usage, must_count)

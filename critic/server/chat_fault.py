@@ -71,7 +71,7 @@ _FILTERED = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ServerFault:
     """One failure in the server's own words. ``param`` is the parameter that it names as the cause, if any."""
 
     status: int
@@ -106,18 +106,18 @@ class Fault:
         return re.search(rf"(?<![\w.]){re.escape(parameter)}(?!\w)", self.message) is not None
 
 
-def fault_of(status: int, text: str) -> Fault | None:
+def fault_of(status: int, text: str) -> ServerFault | None:
     """Return the failure that an answer's ``text`` tells; None where it tells none, as a chat doesn't.
 
     With a failing ``status`` there always is one. With 200 its own code counts for the status.
     """
-    found = _json(text)
+    body = _json(text)
     failing = status >= _LEAST_STATUS
-    told = _told(found, failing)
+    told = _told(body, failing)
     if told is not None:
         return _fault(status, told)
     if failing:
-        return Fault(status, shown(text) or "no more than that")
+        return ServerFault(status, shown(text) or "no more than that")
     return None
 
 
@@ -143,30 +143,30 @@ def _json(text: str) -> Any:
         return None
 
 
-def _told(found: Any, failing: bool) -> dict[str, Any] | None:
+def _told(body: Any, failing: bool) -> dict[str, Any] | None:
     """Return the part of an answer that tells a failure."""
-    if isinstance(found, list) and found:
-        found = found[0]
-    if not isinstance(found, dict):
+    if isinstance(body, list) and body:
+        body = body[0]
+    if not isinstance(body, dict):
         return None
-    error = found.get("error")
+    error = body.get("error")
     if isinstance(error, dict):
         return error
     if isinstance(error, str) and error:
-        return found | {"message": found.get("message") or error, "type": found.get("error_type") or found.get("type")}
-    if found.get("object") == "error" or found.get("type") == "error":
-        return found
-    choices = found.get("choices")
+        return body | {"message": body.get("message") or error, "type": body.get("error_type") or body.get("type")}
+    if body.get("object") == "error" or body.get("type") == "error":
+        return body
+    choices = body.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         inner = choices[0].get("error")
         return inner if isinstance(inner, dict) else None
     if failing:
-        detail = found.get("message") or found.get("detail") or found.get("msg")
-        return found | {"message": detail} if detail else None
+        detail = body.get("message") or body.get("detail") or body.get("msg")
+        return body | {"message": detail} if detail else None
     return None
 
 
-def _fault(status: int, told: Mapping[str, Any]) -> Fault:
+def _fault(status: int, told: Mapping[str, Any]) -> ServerFault:
     inner = told.get("innererror")
     codes = [_text(told.get("code")), _text(inner.get("code")) if isinstance(inner, dict) else ""]
     kind, said, where = _text(told.get("type")), _message(told.get("message")), told.get("param")
@@ -176,7 +176,7 @@ def _fault(status: int, told: Mapping[str, Any]) -> Fault:
     names = [name.lower() for name in (*codes, kind) if name]
     is_filter = flagged or any(name in _FILTER_CODES for name in names) or bool(_FILTERED.search(said))
     own = status if status >= _LEAST_STATUS else _status([*codes, kind], is_filter)
-    return Fault(own, said or "no more than that", codes[0], kind, _text(where) or _place(told), is_filter)
+    return ServerFault(own, said or "no more than that", codes[0], kind, _text(where) or _place(told), is_filter)
 
 
 def _status(names: list[str], is_filter: bool) -> int:

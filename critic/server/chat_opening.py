@@ -8,7 +8,7 @@ from critic.server.chat_engine import ChatEngine
 from critic.server.chat_server import ChatServer, NotOffered
 from critic.server.served import apart, priced, wrapped
 from critic.server.server_options import ServerOptions
-from critic.server.survey import FINISH, MODEL, NO_FINISH, Known, survey
+from critic.server.survey import FINISH, MODEL, NO_FINISH, KnownServer, survey
 from critic.server.template_kwargs import check_heeded, kwargs
 
 
@@ -25,12 +25,12 @@ def open_engine(target: str, options: dict[str, str]) -> Engine:
     return wrapped(ChatEngine(server, known, usage, wanted.must_count), wanted)
 
 
-async def _learn(wanted: ServerOptions, usage: Usage) -> Known:
+async def _learn(wanted: ServerOptions, usage: Usage) -> KnownServer:
     server = ChatServer(wanted.address, wanted.model)
     where = f"openai:{wanted.model}"
     try:
         card = await server.card()
-        known = Known.of(card, kwargs(wanted.template))
+        known = KnownServer.of(card, kwargs(wanted.template))
         engine = Retrying(ChatEngine(server, known, usage, must_count=False), wanted.retries)
         try:
             await survey(engine, known)
@@ -56,7 +56,7 @@ async def _learn(wanted: ServerOptions, usage: Usage) -> Known:
     return known
 
 
-def _tell(wanted: ServerOptions, known: Known) -> None:
+def _tell(wanted: ServerOptions, known: KnownServer) -> None:
     """Say what was learnt that changes what is asked: once, where people look, and not only in the manifest."""
     lessons = known.manners.told()
     if known.capabilities.get(FINISH) == NO_FINISH:

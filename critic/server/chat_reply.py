@@ -31,10 +31,10 @@ class Position(BaseModel):
         One that is not listed is less likely than any that is: so the least that is listed stands for it, and never an
         impossibility. In the probability of any of them only what was listed counts.
         """
-        found = [self._logprob_of(text) for text in texts]
-        mass = math.fsum(math.exp(value) for value in found if value is not None)
+        logprobs = [self._logprob_of(text) for text in texts]
+        mass = math.fsum(math.exp(value) for value in logprobs if value is not None)
         bound = min(self._listed().values(), default=math.nan)
-        return tuple(bound if value is None else value for value in found), mass if mass < 1 or math.isnan(
+        return tuple(bound if value is None else value for value in logprobs), mass if mass < 1 or math.isnan(
             mass
         ) else 1.0
 
@@ -45,11 +45,11 @@ class Position(BaseModel):
         several tokens with one text; their probabilities are summed. The token that was drawn counts only where it is
         listed, so that chance plays no part.
         """
-        found = [value for (token, _), value in self._listed().items() if token == text]
-        if not found:
+        logprobs = [value for (token, _), value in self._listed().items() if token == text]
+        if not logprobs:
             return None
-        top = max(found)
-        return top + math.log(math.fsum(math.exp(value - top) for value in found))
+        top = max(logprobs)
+        return top + math.log(math.fsum(math.exp(value - top) for value in logprobs))
 
     def _listed(self) -> dict[tuple[str, int], float]:
         """The likeliest tokens by text and place, but for those that a server lists as impossible."""
@@ -85,7 +85,7 @@ _ENDINGS: Mapping[str, Ending] = MappingProxyType(
 )
 
 
-class Written(BaseModel):
+class WrittenMessage(BaseModel):
     """The message that the server wrote. Contents in parts are joined: the thoughts to thoughts, the text to text."""
 
     content: str | None = None
@@ -119,8 +119,8 @@ class Written(BaseModel):
         told = self.reasoning_content or self.reasoning or self.parted_thoughts
         if self.content is None:
             return None, told
-        answer, found = split(self.content)
-        return answer, told or found
+        answer, thoughts = split(self.content)
+        return answer, told or thoughts
 
 
 def _thoughts_in(part: dict[str, Any]) -> str:
@@ -134,14 +134,14 @@ def _thoughts_in(part: dict[str, Any]) -> str:
 class Choice(BaseModel):
     """One answer and how it ended."""
 
-    message: Written
+    message: WrittenMessage
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
 
     @field_validator("message", mode="before")
     @classmethod
     def _joined(cls, message: Any) -> Any:
-        return Written.of(message)
+        return WrittenMessage.of(message)
 
     @property
     def ending(self) -> Ending:

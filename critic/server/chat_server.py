@@ -20,9 +20,9 @@ from pydantic import BaseModel, ValidationError
 from base.errors import InputError
 from critic.calls.faults import plain
 from critic.calls.waiting import Notices
-from critic.calls.wrappers import Busy, Unreachable
+from critic.calls.wrappers import ServerBusy, Unreachable
 from critic.engine import EngineDown, EngineError, HeldBack, RequestTooLong, Signature, Unavailable
-from critic.server.chat_fault import Fault, fault_of, is_page, shown
+from critic.server.chat_fault import ServerFault, fault_of, is_page, shown
 from critic.server.chat_reply import Card, Cards, Reply, Tokenized
 from critic.server.server_options import Address
 
@@ -48,12 +48,12 @@ class NotOffered(EngineError):
     ``fault`` is what it said, where it said anything.
     """
 
-    def __init__(self, problem: str, fault: Fault | None = None) -> None:
+    def __init__(self, problem: str, fault: ServerFault | None = None) -> None:
         super().__init__(problem, fault.signature if fault else None)
         self.fault = fault
 
 
-class Refused(EngineDown):
+class ServerRefused(EngineDown):
     """The server refuses the key, or has no quota left for it."""
 
 
@@ -222,18 +222,18 @@ class ChatServer:
             return True
         return True
 
-    def _refuse_fault(self, fault: Fault, said: str, wait: float | None, fix: str = "") -> NoReturn:
+    def _refuse_fault(self, fault: ServerFault, said: str, wait: float | None, fix: str = "") -> NoReturn:
         """Raise what a failure that the server told means for a request."""
         said, status = self._safe(said), fault.status
         told = f"{self._address.place}: {said}" + (f" ({fix})" if fix else "")
         if fault.is_filter:
             raise HeldBack(told, fault.signature) from None
         if status in _REFUSED or fault.is_no_quota:
-            raise Refused(told) from None
+            raise ServerRefused(told) from None
         if fault.is_too_long:
             raise RequestTooLong(said, fault.signature) from None
         if status == _BUSY:
-            raise Busy(told, wait, signature=fault.signature) from None
+            raise ServerBusy(told, wait, signature=fault.signature) from None
         if status in _PASSING or (status >= 500 and status != _NOT_BUILT):
             raise Unavailable(told, wait, signature=fault.signature) from None
         raise NotOffered(told, fault) from None

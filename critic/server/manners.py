@@ -12,7 +12,7 @@ from typing import Any
 
 from critic.engine import REASONING_ROOM
 from critic.records import Message
-from critic.server.chat_fault import Fault
+from critic.server.chat_fault import ServerFault
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 TEMPERATURE, TOP_P, SEED, TOP = "temperature", "top_p", "seed", "top_logprobs"
@@ -51,7 +51,7 @@ class Manners:
             sent[TEMPERATURE] = self.coldest
         return sent | {self.limit: max_tokens}
 
-    def learn(self, fault: Fault, sent: Mapping[str, object]) -> None:
+    def learn(self, fault: ServerFault, sent: Mapping[str, object]) -> None:
         """Take a lesson from the refusal of what was ``sent``, if it holds one."""
         other = LIMITS[1 - LIMITS.index(self.limit)]
         if self.limit in sent and fault.names(self.limit) and (fault.param or other in fault.message):
@@ -110,22 +110,22 @@ def _is_text(turn: Turn) -> bool:
 
 def _folded(turns: Sequence[Turn]) -> list[Turn]:
     """Put each system turn's text at the head of the user turn after it; what no user turn follows becomes one."""
-    found: list[Turn] = []
+    folded: list[Turn] = []
     above: list[str] = []
     for turn in turns:
         if turn["role"] == "system":
             above.append(turn["content"])
         elif turn["role"] == "user":
-            found.append(turn | {"content": "\n\n".join([*above, turn["content"]])})
+            folded.append(turn | {"content": "\n\n".join([*above, turn["content"]])})
             above = []
         else:
-            found.append(turn)
+            folded.append(turn)
     if above:
-        found.append({"role": "user", "content": "\n\n".join(above)})
-    return found
+        folded.append({"role": "user", "content": "\n\n".join(above)})
+    return folded
 
 
-def _is_about_alternatives(fault: Fault) -> bool:
+def _is_about_alternatives(fault: ServerFault) -> bool:
     return fault.names(TOP) or (
         not fault.param and "logprobs" in fault.message and bool(re.search(r"\d", fault.message))
     )

@@ -55,7 +55,7 @@ _PLAIN = Sampling(max_tokens=64, temperature=0.7)
 
 
 @dataclass(slots=True)
-class Known:
+class KnownServer:
     """What is known of a server, from its card, its answers and `survey`. ``template`` is what its template is told."""
 
     card: Card
@@ -65,7 +65,7 @@ class Known:
     ids: dict[str, int | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, card: Card, template: Mapping[str, object] = MappingProxyType({})) -> "Known":
+    def of(cls, card: Card, template: Mapping[str, object] = MappingProxyType({})) -> "KnownServer":
         """What a card tells. Of the rest the best is believed, so that the survey can try it."""
         return cls(
             card,
@@ -84,24 +84,24 @@ class Known:
 
     def settings(self) -> tuple[tuple[str, str], ...]:
         """What changes the numbers beside the model, for an engine's identity."""
-        found = {f"template.{name}": json.dumps(value) for name, value in self.template.items()}
+        options = {f"template.{name}": json.dumps(value) for name, value in self.template.items()}
         if self.manners.folds_system:
-            found["system"] = "in the first user turn"
-        return tuple(sorted(found.items()))
+            options["system"] = "in the first user turn"
+        return tuple(sorted(options.items()))
 
 
-async def survey(engine: Engine, known: Known) -> None:
+async def survey(engine: Engine, known: KnownServer) -> None:
     """Find out what ``engine``'s server offers, and note it in ``known``.
 
     Raises `EngineError` where it answers no request like a run's, and `RunStopped` where it takes none at all.
     """
     await _plain(engine, known)
     probes = {LOGPROBS: _logprobs(engine, known), STRUCTURED: _structured(engine), CONTINUED: _continued(engine)}
-    found = dict(zip(probes, await together(_found(probe) for probe in probes.values()), strict=True))
-    known.capabilities.update(found | known.manners.told())
+    outcomes = dict(zip(probes, await together(_found(probe) for probe in probes.values()), strict=True))
+    known.capabilities.update(outcomes | known.manners.told())
 
 
-async def _plain(engine: Engine, known: Known) -> None:
+async def _plain(engine: Engine, known: KnownServer) -> None:
     """Ask as a run does. A model without a system role is found by leaving it out, whatever its server says of it."""
     asked = Request((Message(role="system", content=SYSTEM), _user(ASK_PLAIN)), _PLAIN, 0)
     try:
@@ -127,7 +127,7 @@ async def _found(probe: Awaitable[str]) -> str:
         return UNKNOWN
 
 
-async def _logprobs(engine: Engine, known: Known) -> str:
+async def _logprobs(engine: Engine, known: KnownServer) -> str:
     [score] = await engine.score(Node((_user(ASK_LETTER),), Choices(("A", "B"))))
     if score.mass is not None:
         known.capabilities[LABEL_MASS] = f"{score.mass:.2g}"

@@ -8,7 +8,7 @@ from base.errors import InputError
 from critic.chats.template_options import TemplateOptions
 from critic.engine import Unavailable
 from critic.server.chat_server import ChatServer, NotOffered
-from critic.server.survey import ASK_PLAIN, Known
+from critic.server.survey import ASK_PLAIN, KnownServer
 
 FIELD = "chat_template_kwargs"
 # What these call themselves in their lists of models. llama.cpp reads a field of the wrong type as none.
@@ -23,7 +23,7 @@ def kwargs(options: TemplateOptions) -> dict[str, object]:
     return thinking | dict(options.variables)
 
 
-async def check_heeded(server: ChatServer, known: Known, where: str) -> None:
+async def check_heeded(server: ChatServer, known: KnownServer, where: str) -> None:
     """Raise `InputError` where the server was told something for its template that it overlooks.
 
     Two signs say that it reads the field: it refuses one that is no object, or the prompt's length depends on it.
@@ -40,7 +40,7 @@ async def check_heeded(server: ChatServer, known: Known, where: str) -> None:
     )
 
 
-async def _refuses_a_wrong_type(server: ChatServer, known: Known) -> bool:
+async def _refuses_a_wrong_type(server: ChatServer, known: KnownServer) -> bool:
     try:
         await server.ask(_body(known, "none"))
     except (NotOffered, Unavailable):  # some answer what they can't read with 500
@@ -48,7 +48,7 @@ async def _refuses_a_wrong_type(server: ChatServer, known: Known) -> bool:
     return False
 
 
-async def _length_depends_on_it(server: ChatServer, known: Known) -> bool:
+async def _length_depends_on_it(server: ChatServer, known: KnownServer) -> bool:
     negated = {name: not value if isinstance(value, bool) else "" for name, value in known.template.items()}
     lengths = []
     for told in (dict(known.template), negated):
@@ -60,6 +60,6 @@ async def _length_depends_on_it(server: ChatServer, known: Known) -> bool:
     return lengths[0] != lengths[1]
 
 
-def _body(known: Known, told: object) -> dict[str, object]:
+def _body(known: KnownServer, told: object) -> dict[str, object]:
     asked = {"model": known.card.id, "messages": [{"role": "user", "content": ASK_PLAIN}], FIELD: told}
     return known.manners.adapted(asked, 1)

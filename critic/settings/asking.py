@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from base.option import Option
+from base.option import CommandOption
 from critic.messages import Record
 from critic.settings.judging import Banded, Drawn, Seeded
 from critic.settings.panels import INPUT, JUDGING, SAMPLING
@@ -12,22 +12,30 @@ from critic.settings.shared import OneJudge, Principled
 
 
 class _Prompt(Principled):
-    prompt: Annotated[str, Option(INPUT)] = Field(description="The user's message; - reads it from standard input.")
+    prompt: Annotated[str, CommandOption(INPUT)] = Field(
+        description="The user's message; - reads it from standard input."
+    )
 
 
 class _Response(Record):
-    response: Annotated[str | None, Option(INPUT)] = Field(
+    response: Annotated[str | None, CommandOption(INPUT)] = Field(
         default=None, description="The response to work on; the judge writes one if none."
     )
 
 
 class _Rounds(Record):
-    rounds: Annotated[int, Option(SAMPLING)] = Field(default=1, ge=1, description="Rounds of critique and revision.")
-    principle: Annotated[str | None, Option(INPUT)] = Field(
-        default=None, description="The id of the principle; otherwise one is drawn a round."
+    rounds: Annotated[int, CommandOption(SAMPLING)] = Field(
+        default=1, ge=1, description="Rounds of critique and revision."
     )
-    max_tokens: Annotated[int, Option(SAMPLING)] = Field(default=256, ge=1, description="Longest answer, in tokens.")
-    temperature: Annotated[float, Option(SAMPLING)] = Field(default=0.0, ge=0, description="0 is greedy.")
+    principle: Annotated[str | None, CommandOption(INPUT)] = Field(
+        default=None, description="The id of the principle. Default: one is drawn for each round."
+    )
+    max_tokens: Annotated[int, CommandOption(SAMPLING)] = Field(
+        default=256, ge=1, description="Longest answer, in tokens."
+    )
+    temperature: Annotated[float, CommandOption(SAMPLING)] = Field(
+        default=0.0, ge=0, description="Sampling temperature; 0 is greedy."
+    )
 
 
 class CritiqueSettings(Seeded, _Rounds, OneJudge, _Response, _Prompt):
@@ -35,13 +43,13 @@ class CritiqueSettings(Seeded, _Rounds, OneJudge, _Response, _Prompt):
 
 
 class _Responses(Record):
-    response: Annotated[tuple[str, ...], Option(INPUT)] = Field(
+    response: Annotated[tuple[str, ...], CommandOption(INPUT)] = Field(
         description="A response to compare; give it twice or more."
     )
 
 
 class _Mode(Record):
-    mode: Annotated[str | None, Option(JUDGING)] = Field(
+    mode: Annotated[str | None, CommandOption(JUDGING)] = Field(
         default=None, description="The judge mode, with options as in cot?samples=4. Default: by engine."
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from pydantic import Field
 
-from base.option import InRequests, Option
+from base.option import CommandOption, InRequests
 from critic.messages import Record
 from critic.settings.panels import JUDGING, SAMPLING
 
@@ -15,7 +15,7 @@ Method = Literal["log-odds", "probability", "majority", "minimum"]
 class Banded(Record):
     """What makes a tie of a probability."""
 
-    tie_band: Annotated[float, Option(JUDGING)] = Field(
+    tie_band: Annotated[float, CommandOption(JUDGING)] = Field(
         default=0.02, ge=0, lt=0.5, description="A probability this near 0.5 is a tie, and makes no pair."
     )
 
@@ -35,7 +35,7 @@ class Pooling(Banded):
     Without ``priorities`` all principles are in one class.
     """
 
-    aggregation: Annotated[Method, Option(JUDGING)] = Field(
+    aggregation: Annotated[Method, CommandOption(JUDGING)] = Field(
         default="log-odds", description="How principles' votes are pooled."
     )
     priorities: bool = True
@@ -48,17 +48,17 @@ EXACT = Pooling(tie_band=0.0)
 class Drawn(Record):
     """How many principles are asked."""
 
-    judge_principles: Annotated[int | None, Option(JUDGING, metavar="all|K", word="all"), InRequests(Le(10_000))] = (
-        Field(
-            default=None, ge=1, description="How many principles judge a comparison: all, or a number drawn for each."
-        )
+    judge_principles: Annotated[
+        int | None, CommandOption(JUDGING, metavar="all|K", word="all"), InRequests(Le(10_000))
+    ] = Field(
+        default=None, ge=1, description="How many principles judge a comparison: all, or a number drawn for each."
     )
 
 
 class JudgingSettings(Pooling, Drawn):
     """What `cai judge` and `cai generate` share of how they judge."""
 
-    ranking: Annotated[bool, Option(JUDGING)] = Field(
+    ranking: Annotated[bool, CommandOption(JUDGING)] = Field(
         default=False, description="Rank all answers by all comparisons, and pair by their ranks."
     )
 
@@ -66,6 +66,6 @@ class JudgingSettings(Pooling, Drawn):
 class Seeded(Record):
     """What draws something."""
 
-    seed: Annotated[int, Option(SAMPLING), InRequests(Ge(-(2**53)), Le(2**53))] = Field(
-        default=0, description="All chance comes from it."
+    seed: Annotated[int, CommandOption(SAMPLING), InRequests(Ge(-(2**53)), Le(2**53))] = Field(
+        default=0, description="Seeds everything that is random."
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from base.option import Option
+from base.option import CommandOption
 from critic.messages import Record
 from critic.settings.judging import Seeded
 from critic.settings.panels import INPUT, JUDGING, LIMITS, OUTPUT, SAMPLING
@@ -14,7 +14,7 @@ from critic.settings.shared import (
     Extended,
     FirstRows,
     Helpful,
-    Jury,
+    JurySettings,
     MeasurementFolder,
     OneJudge,
     OnePrinciple,
@@ -24,16 +24,16 @@ from critic.settings.shared import (
 
 
 class _Compared(Record):
-    pairs: Annotated[str, Option(INPUT)] = Field(
+    pairs: Annotated[str, CommandOption(INPUT)] = Field(
         description="Rows with prompt, chosen (the better answer by people) and rejected."
     )
 
 
 class _Reports(Record):
-    fit: Annotated[Path | None, Option(OUTPUT)] = Field(
+    fit: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
         default=None, description="Fit a linear contrast on the rows, and write it here: contrast?weights=FILE."
     )
-    report: Annotated[Path | None, Option(OUTPUT)] = Field(
+    report: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
         default=None,
         description="Write a page here (.html): the first mode beside people, with their own agreement as its ceiling.",
     )
@@ -46,7 +46,7 @@ class MeasureJudgeSettings(
 
 
 class _Planted(Record):
-    limit: Annotated[int | None, Option(LIMITS)] = Field(
+    limit: Annotated[int | None, CommandOption(LIMITS)] = Field(
         default=None, ge=1, description="Plant only N texts, taken evenly from the suite."
     )
 
@@ -55,41 +55,41 @@ class InjectionSettings(Extended, MeasurementFolder, _Planted, OnePrinciple, Hel
     """What `cai evaluate injection` is asked for."""
 
 
-class _Certified(Record):
-    pairs: Annotated[str, Option(INPUT)] = Field(
+class _CertifiedRun(Record):
+    pairs: Annotated[str, CommandOption(INPUT)] = Field(
         description="Comparisons by people: feedback, or rows with chosen and rejected."
     )
-    out: Annotated[Path, Option(OUTPUT)] = Field(
+    out: Annotated[Path, CommandOption(OUTPUT)] = Field(
         description="A folder for certificate.json, report.html and the answers."
     )
-    mode: Annotated[str | None, Option(JUDGING)] = Field(
+    mode: Annotated[str | None, CommandOption(JUDGING)] = Field(
         default=None, description="The judge mode. Default: the judge's."
     )
-    run: Annotated[Path | None, Option(OUTPUT)] = Field(
+    run: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
         default=None,
         description="A run's folder that this judge labelled: the certificate is put there, and its manifest names it.",
     )
 
 
-class CertifySettings(Columns, Extended, FirstRows, Helpful, OneJudge, _Certified):
+class CertifySettings(Columns, Extended, FirstRows, Helpful, OneJudge, _CertifiedRun):
     """What `cai certify` is asked for."""
 
 
 class _Choices(Record):
-    file: Annotated[str, Option(metavar="FILE", is_argument=True)] = Field(
+    file: Annotated[str, CommandOption(metavar="FILE", is_argument=True)] = Field(
         description="Rows of prompt, corrects and incorrects."
     )
-    format: Annotated[Literal["plain", "paper"], Option(JUDGING)] = Field(
+    format: Annotated[Literal["plain", "paper"], CommandOption(JUDGING)] = Field(
         default="plain", description="plain: this project's question; paper: the Constitutional AI paper's."
     )
-    principles: Annotated[tuple[Path, ...], Option(INPUT)] = Field(
+    principles: Annotated[tuple[Path, ...], CommandOption(INPUT)] = Field(
         default=(), description="With paper: its comparison instructions (JSON), and its few-shots."
     )
-    floor: Annotated[float, Option(JUDGING)] = Field(
+    floor: Annotated[float, CommandOption(JUDGING)] = Field(
         default=0.1,
         ge=0,
         le=1,
-        description="With less probability than this on all letters, a pair is unreadable.",
+        description="A pair is unreadable where all letters together have less probability than this.",
     )
 
 
@@ -98,40 +98,52 @@ class ChoicesSettings(Columns, MeasurementFolder, FirstRows, _Choices, OneJudge)
 
 
 class _Policies(Record):
-    policies: Annotated[tuple[str, ...], Option(metavar="BASE TRAINED...", is_argument=True)] = Field(
+    policies: Annotated[tuple[str, ...], CommandOption(metavar="BASE TRAINED...", is_argument=True)] = Field(
         description="Engines, the base first: embedded, hf:PATH_OR_ID ..."
     )
-    prompts: Annotated[str, Option(INPUT)] = Field(description="Held-out prompts: none that were trained on.")
-    red_team: Annotated[str | None, Option(INPUT)] = Field(default=None, description="Prompts that ask for harm.")
-    safe: Annotated[str | None, Option(INPUT)] = Field(default=None, description="Harmless prompts that look harmful.")
-    choices: Annotated[Path | None, Option(INPUT, metavar="DIR")] = Field(
+    prompts: Annotated[str, CommandOption(INPUT)] = Field(description="Held-out prompts, on which nothing was trained.")
+    red_team: Annotated[str | None, CommandOption(INPUT)] = Field(
+        default=None, description="Prompts that ask for harm."
+    )
+    safe: Annotated[str | None, CommandOption(INPUT)] = Field(
+        default=None, description="Harmless prompts that look harmful."
+    )
+    choices: Annotated[Path | None, CommandOption(INPUT, metavar="DIR")] = Field(
         default=None, description="Multiple choice in MMLU's form: CSV files, or folders dev and val or test."
     )
-    shots: Annotated[int, Option(INPUT)] = Field(default=0, ge=0, le=5, description="Shots before each question.")
-    choices_limit: Annotated[int | None, Option(LIMITS)] = Field(
-        default=None, ge=1, description="Use only N questions, evenly from the subjects."
+    shots: Annotated[int, CommandOption(INPUT)] = Field(
+        default=0, ge=0, le=5, description="Shots before each question."
+    )
+    choices_limit: Annotated[int | None, CommandOption(LIMITS)] = Field(
+        default=None, ge=1, description="Use only N questions, taken evenly from the subjects."
     )
 
 
 class _MeasuredBy(Record):
-    harmless: Annotated[str, Option(JUDGING)] = Field(
+    harmless: Annotated[str, CommandOption(JUDGING)] = Field(
         default="harmlessness@1.1.0", description="The constitution for red-team prompts."
     )
-    reward: Annotated[str | None, Option(JUDGING)] = Field(
+    reward: Annotated[str | None, CommandOption(JUDGING)] = Field(
         default=None, description="The reward model that was trained on: rm:PATH_OR_ID."
     )
-    people: Annotated[str | None, Option(INPUT)] = Field(
+    people: Annotated[str | None, CommandOption(INPUT)] = Field(
         default=None,
         description="What people prefer of these very answers: rows with prompt, chosen and rejected.",
     )
-    learnt_from: Annotated[tuple[Path, ...], Option(INPUT, metavar="DIR")] = Field(
+    learnt_from: Annotated[tuple[Path, ...], CommandOption(INPUT, metavar="DIR")] = Field(
         default=(),
-        description="A run whose pairs were trained on: its policy and judges are looked at for leaks; repeatable.",
+        description="A run whose pairs were trained on: its policy and judges are checked for leaks; repeatable.",
     )
-    samples: Annotated[int, Option(SAMPLING)] = Field(default=1, ge=1, description="Answers a prompt.")
-    max_tokens: Annotated[int, Option(SAMPLING)] = Field(default=256, ge=1, description="The most tokens an answer.")
-    temperature: Annotated[float, Option(SAMPLING)] = Field(default=1.0, ge=0, description="Of the answers.")
+    samples: Annotated[int, CommandOption(SAMPLING)] = Field(
+        default=1, ge=1, description="Number of answers per prompt."
+    )
+    max_tokens: Annotated[int, CommandOption(SAMPLING)] = Field(
+        default=256, ge=1, description="Longest answer, in tokens."
+    )
+    temperature: Annotated[float, CommandOption(SAMPLING)] = Field(
+        default=1.0, ge=0, description="Sampling temperature of the answers."
+    )
 
 
-class PolicySettings(Columns, Seeded, FirstRows, _MeasuredBy, Helpful, Jury, RunFolder, _Policies):
+class PolicySettings(Columns, Seeded, FirstRows, _MeasuredBy, Helpful, JurySettings, RunFolder, _Policies):
     """What `cai evaluate policy` is asked for."""

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, model_validator
 
-from base.option import InRequests, Option, read
+from base.option import CommandOption, InRequests, read
 from critic.engine import Sampling
 from critic.messages import Record
 from critic.settings.judging import JudgingSettings, Seeded
 from critic.settings.panels import INPUT, JUDGING, LIMITS, OUTPUT, SAMPLING
-from critic.settings.shared import COUNT_AT_MOST, Columns, Extended, Jury, Principled, RunFolder
+from critic.settings.shared import COUNT_AT_MOST, Columns, Extended, JurySettings, Principled, RunFolder
 
 Strategy = Literal["samples", "revision", "best-of-n"]
 Format = Literal["jsonl", "parquet"]
@@ -20,24 +20,30 @@ SAMPLES_AT_MOST, TOKENS_AT_MOST = 64, 131_072  # of one request
 RETEST = 0.01
 """The share of votes that are asked twice; see `critic.run.retest`."""
 
-Tokens = Annotated[int, Option(SAMPLING), InRequests(Le(TOKENS_AT_MOST))]
-Temperature = Annotated[float, Option(SAMPLING), InRequests(Le(100))]
+Tokens = Annotated[int, CommandOption(SAMPLING), InRequests(Le(TOKENS_AT_MOST))]
+Temperature = Annotated[float, CommandOption(SAMPLING), InRequests(Le(100))]
 
 
 class WritingSettings(Record):
     """How answers are sampled, criticised and revised."""
 
-    samples: Annotated[int, Option(SAMPLING), InRequests(Le(SAMPLES_AT_MOST))] = Field(
+    samples: Annotated[int, CommandOption(SAMPLING), InRequests(Le(SAMPLES_AT_MOST))] = Field(
         default=2, ge=1, description="How many answers each prompt gets."
     )
-    revisions: Annotated[int, Option(SAMPLING), InRequests(Le(16))] = Field(
+    revisions: Annotated[int, CommandOption(SAMPLING), InRequests(Le(16))] = Field(
         default=1, ge=0, description="Rounds of critique and revision for each answer."
     )
-    strategy: Annotated[Strategy, Option(SAMPLING)] = Field(default="samples", description="What is paired.")
+    strategy: Annotated[Strategy, CommandOption(SAMPLING)] = Field(
+        default="samples", description="Which answers are paired."
+    )
     max_tokens: Tokens = Field(default=256, ge=1, description="Longest answer, in tokens.")
-    temperature: Temperature = Field(default=1.0, ge=0, description="Of the policy's answers; 0 is greedy.")
+    temperature: Temperature = Field(
+        default=1.0, ge=0, description="Sampling temperature of the policy's answers; 0 is greedy."
+    )
     judge_max_tokens: Tokens = Field(default=256, ge=1, description="Longest critique and revision, in tokens.")
-    judge_temperature: Temperature = Field(default=0.7, ge=0, description="Of critiques and revisions.")
+    judge_temperature: Temperature = Field(
+        default=0.7, ge=0, description="Sampling temperature of critiques and revisions."
+    )
 
     def policy_sampling(self) -> Sampling:
         """How the policy's answers are drawn."""
@@ -75,36 +81,36 @@ class RunSettings(Seeded, WritingSettings, JudgingSettings):
 class Exported(Record):
     """What the tables of a run are written as."""
 
-    format: Annotated[Format, Option(OUTPUT)] = Field(default="jsonl", description="The exports' format.")
+    format: Annotated[Format, CommandOption(OUTPUT)] = Field(default="jsonl", description="The exports' format.")
 
 
 class RunLimits(Exported):
     """How much of the input a run reads, what it may cost, and what it leaves: no row depends on these."""
 
-    limit: Annotated[int | None, Option(LIMITS), InRequests(Le(COUNT_AT_MOST))] = Field(
+    limit: Annotated[int | None, CommandOption(LIMITS), InRequests(Le(COUNT_AT_MOST))] = Field(
         default=None,
         ge=1,
         description="Use only the first N rows of the input. A larger one goes on in the same directory.",
     )
-    max_chars: Annotated[int, Option(LIMITS), InRequests(Le(10_000_000))] = Field(
+    max_chars: Annotated[int, CommandOption(LIMITS), InRequests(Le(10_000_000))] = Field(
         default=32_000, ge=1, description="Quarantine longer prompts."
     )
-    truncate: Annotated[bool, Option(LIMITS)] = Field(
+    truncate: Annotated[bool, CommandOption(LIMITS)] = Field(
         default=False, description="Cut prompts over --max-chars at their end, and count them."
     )
-    max_calls: Annotated[int | None, Option(LIMITS), InRequests(Ge(1), Le(COUNT_AT_MOST))] = Field(
+    max_calls: Annotated[int | None, CommandOption(LIMITS), InRequests(Ge(1), Le(COUNT_AT_MOST))] = Field(
         default=None, ge=0, description="A hard limit on the run's recorded calls."
     )
-    max_cost: Annotated[float | None, Option(LIMITS), InRequests(Gt(0), Le(1e9))] = Field(
+    max_cost: Annotated[float | None, CommandOption(LIMITS), InRequests(Gt(0), Le(1e9))] = Field(
         default=None,
         ge=0,
         description="A hard limit on the run's cost, in US dollars, at the prices in the engines' specs (input_price, "
-        "output_price); it is passed by no more than the error of estimated prompt tokens.",
+        "output_price); it is exceeded by at most the error of the estimated prompt tokens.",
     )
-    with_reasoning: Annotated[bool, Option(OUTPUT)] = Field(
+    with_reasoning: Annotated[bool, CommandOption(OUTPUT)] = Field(
         default=False, description="Export what models thought before they answered, too."
     )
-    retest: Annotated[float, Option(JUDGING)] = Field(
+    retest: Annotated[float, CommandOption(JUDGING)] = Field(
         default=RETEST,
         ge=0,
         le=1,
@@ -114,7 +120,7 @@ class RunLimits(Exported):
 
 
 class _Run(Columns, Extended, RunLimits):
-    on: Annotated[str | None, Option(LIMITS, metavar="ray[://HOST:PORT]")] = Field(
+    on: Annotated[str | None, CommandOption(LIMITS, metavar="ray[://HOST:PORT]")] = Field(
         default=None,
         description="Run on a Ray cluster, and write its rows as Parquet shards: ray, or ray://HOST:PORT, with "
         "?actors=MIN-MAX&cpus=C&gpus=G&shard=ROWS as needed.",
@@ -122,23 +128,23 @@ class _Run(Columns, Extended, RunLimits):
 
 
 class _Prompts(Principled):
-    prompts: Annotated[str, Option(INPUT)] = Field(
+    prompts: Annotated[str, CommandOption(INPUT)] = Field(
         description="JSON Lines, JSON, CSV, Parquet, text, - for stdin, or a dataset."
     )
-    policy: Annotated[str, Option(SAMPLING)] = Field(
+    policy: Annotated[str, CommandOption(SAMPLING)] = Field(
         default="embedded", description="The engine that answers the prompts."
     )
 
 
-class _Pairs(Principled):
-    pairs: Annotated[str, Option(INPUT)] = Field(
+class _RunPairs(Principled):
+    pairs: Annotated[str, CommandOption(INPUT)] = Field(
         description="Prompts with 2 or more responses each, or chosen and rejected."
     )
 
 
-class GenerateSettings(_Run, RunSettings, Jury, RunFolder, _Prompts):
+class GenerateSettings(_Run, RunSettings, JurySettings, RunFolder, _Prompts):
     """What `cai generate` is asked for."""
 
 
-class JudgeSettings(_Run, Seeded, JudgingSettings, Jury, RunFolder, _Pairs):
+class JudgeSettings(_Run, Seeded, JudgingSettings, JurySettings, RunFolder, _RunPairs):
     """What `cai judge` is asked for."""

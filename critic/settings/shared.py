@@ -6,7 +6,7 @@ from typing import Annotated
 from annotated_types import Le, MaxLen, MinLen
 from pydantic import Field
 
-from base.option import InRequests, Option
+from base.option import CommandOption, InRequests
 from constitution.library import completed
 from critic.messages import Record
 from critic.settings.panels import INPUT, JUDGING, LIMITS, OUTPUT
@@ -18,7 +18,7 @@ NAME_AT_MOST = 200  # characters
 class Principled(Record):
     """What is judged, criticised and revised by."""
 
-    principles: Annotated[str, Option(INPUT, complete=completed)] = Field(
+    principles: Annotated[str, CommandOption(INPUT, complete=completed)] = Field(
         description="A constitution: FILE, NAME@VERSION, or NAME for its newest version."
     )
 
@@ -26,7 +26,7 @@ class Principled(Record):
 class Helpful(Principled):
     """The same, where one is at hand for who names none."""
 
-    principles: Annotated[str, Option(INPUT, complete=completed)] = Field(
+    principles: Annotated[str, CommandOption(INPUT, complete=completed)] = Field(
         default="helpfulness@1.0.0", description=Principled.model_fields["principles"].description
     )
 
@@ -34,7 +34,7 @@ class Helpful(Principled):
 class OnePrinciple(Record):
     """By which of a constitution's principles a judge is measured."""
 
-    principle: Annotated[str | None, Option(JUDGING), InRequests(MinLen(1), MaxLen(NAME_AT_MOST))] = Field(
+    principle: Annotated[str | None, CommandOption(JUDGING), InRequests(MinLen(1), MaxLen(NAME_AT_MOST))] = Field(
         default=None, description="The id of the principle to judge by. Default: its first."
     )
 
@@ -42,17 +42,17 @@ class OnePrinciple(Record):
 class Columns(Record):
     """Under which names an input has what is read."""
 
-    column: Annotated[str | None, Option(INPUT, metavar="NAME=COLUMN,...")] = Field(
+    column: Annotated[str | None, CommandOption(INPUT, metavar="NAME=COLUMN,...")] = Field(
         default=None,
         description="Which columns of the input hold what, as in prompt=question,chosen=win; id= leaves the ids out. "
-        "Names that differ in case alone need none.",
+        "Names that differ only in case need no mapping.",
     )
 
 
 class FirstRows(Record):
     """How much of an input is read."""
 
-    limit: Annotated[int | None, Option(LIMITS), InRequests(Le(COUNT_AT_MOST))] = Field(
+    limit: Annotated[int | None, CommandOption(LIMITS), InRequests(Le(COUNT_AT_MOST))] = Field(
         default=None, ge=1, description="Use only the first N rows."
     )
 
@@ -60,21 +60,21 @@ class FirstRows(Record):
 class OneJudge(Record):
     """Who judges, where that is one."""
 
-    judge: Annotated[str, Option(JUDGING)] = Field(
+    judge: Annotated[str, CommandOption(JUDGING)] = Field(
         default="embedded", description="The engine that judges: embedded, hf:PATH_OR_ID ..."
     )
 
 
-class Jury(Record):
+class JurySettings(Record):
     """Who judges, where that may be several."""
 
-    judge: Annotated[tuple[str, ...], Option(JUDGING)] = Field(
+    judge: Annotated[tuple[str, ...], CommandOption(JUDGING)] = Field(
         default=("embedded",),
         min_length=1,
         description="The engine that critiques, revises and judges: embedded, hf:PATH_OR_ID ... Several are a jury; "
         "the first that can write critiques and revises.",
     )
-    mode: Annotated[tuple[str, ...], Option(JUDGING)] = Field(
+    mode: Annotated[tuple[str, ...], CommandOption(JUDGING)] = Field(
         default=(),
         description="The judge mode, as in logprob or cot?samples=4; one for all judges, or one for each. Default: by "
         "engine.",
@@ -84,15 +84,15 @@ class Jury(Record):
 class SeveralModes(Record):
     """In which modes a judge is measured."""
 
-    mode: Annotated[tuple[str, ...], Option(JUDGING)] = Field(
-        default=(), description="A judge mode; give it again for more. Default: the judge's."
+    mode: Annotated[tuple[str, ...], CommandOption(JUDGING)] = Field(
+        default=(), description="A judge mode; repeatable. Default: the judge's."
     )
 
 
 class RunFolder(Record):
     """Where a run is kept."""
 
-    out: Annotated[Path, Option(OUTPUT)] = Field(
+    out: Annotated[Path, CommandOption(OUTPUT)] = Field(
         description="The run's directory. The same command again goes on where it stopped."
     )
 
@@ -100,7 +100,7 @@ class RunFolder(Record):
 class MeasurementFolder(Record):
     """Where a measurement's answers are kept."""
 
-    out: Annotated[Path | None, Option(OUTPUT)] = Field(
+    out: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
         default=None, description="A directory for every answer. The same command again goes on there."
     )
 
@@ -108,6 +108,6 @@ class MeasurementFolder(Record):
 class Extended(Record):
     """What becomes of a directory whose run is another."""
 
-    extend: Annotated[bool, Option(OUTPUT)] = Field(
+    extend: Annotated[bool, CommandOption(OUTPUT)] = Field(
         default=False, description="Go on in a directory whose run had another config."
     )

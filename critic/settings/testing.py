@@ -5,47 +5,47 @@ from typing import Annotated
 
 from pydantic import Field
 
-from base.option import Option
+from base.option import CommandOption
 from constitution.library import completed
 from critic.messages import Record
 from critic.settings.panels import INPUT, LIMITS, OUTPUT
 
 
 class _Tested(Record):
-    ref: Annotated[str, Option(metavar="FILE|NAME@VERSION", is_argument=True, complete=completed)] = Field(
+    ref: Annotated[str, CommandOption(metavar="FILE|NAME@VERSION", is_argument=True, complete=completed)] = Field(
         description="The constitution to test."
     )
-    run: Annotated[Path, Option(INPUT)] = Field(description="The run whose stored votes are read.")
-    again: Annotated[tuple[Path, ...], Option(INPUT, metavar="DIR")] = Field(
+    run: Annotated[Path, CommandOption(INPUT)] = Field(description="The run whose stored votes are read.")
+    again: Annotated[tuple[Path, ...], CommandOption(INPUT, metavar="DIR")] = Field(
         default=(),
-        description="A run that judged the same pairs once more, or by another judge: then ambiguous clauses are told; "
+        description="A run that judged the same pairs again, or with another judge; shows which clauses are ambiguous; "
         "repeatable.",
     )
-    weight: Annotated[tuple[str, ...], Option(INPUT, metavar="ID=W")] = Field(
+    weight: Annotated[tuple[str, ...], CommandOption(INPUT, metavar="ID=W")] = Field(
         default=(), description="What if a principle had this weight? Repeatable, all at once."
     )
-    against: Annotated[tuple[str, ...], Option(INPUT, metavar="FILE|NAME@VERSION")] = Field(
+    against: Annotated[tuple[str, ...], CommandOption(INPUT, metavar="FILE|NAME@VERSION")] = Field(
         default=(), description="What if this version were in force? Repeatable."
     )
 
 
 class _Limits(Record):
-    max_duplicates: Annotated[int | None, Option(LIMITS, metavar="N")] = Field(
+    max_duplicates: Annotated[int | None, CommandOption(LIMITS, metavar="N")] = Field(
         default=None, ge=0, description="Pairs of principles that may say the same."
     )
-    max_contradictions: Annotated[int | None, Option(LIMITS, metavar="N")] = Field(
+    max_contradictions: Annotated[int | None, CommandOption(LIMITS, metavar="N")] = Field(
         default=None, ge=0, description="Pairs of principles that may contradict each other."
     )
-    max_ambiguous: Annotated[int | None, Option(LIMITS, metavar="N")] = Field(
+    max_ambiguous: Annotated[int | None, CommandOption(LIMITS, metavar="N")] = Field(
         default=None, ge=0, description="Clauses that may be ambiguous."
     )
-    max_silent: Annotated[float | None, Option(LIMITS, metavar="SHARE")] = Field(
+    max_silent: Annotated[float | None, CommandOption(LIMITS, metavar="SHARE")] = Field(
         default=None, ge=0, le=1, description="The share of comparisons that no principle may speak to."
     )
-    max_flips: Annotated[float | None, Option(LIMITS, metavar="SHARE")] = Field(
+    max_flips: Annotated[float | None, CommandOption(LIMITS, metavar="SHARE")] = Field(
         default=None, ge=0, le=1, description="The share of the run's judgements that this constitution may flip."
     )
-    out: Annotated[Path | None, Option(OUTPUT)] = Field(
+    out: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
         default=None, description="A directory for test.json and test.html."
     )
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from base.option import Option, unset
+from base.option import CommandOption, unset
 from constitution.library import completed
 from critic.messages import Record
 from critic.settings.judging import Pooling
@@ -19,27 +19,27 @@ else:
 
 
 class _Reweighed(Record):
-    directory: Annotated[Path, Option(metavar="DIR", is_argument=True)] = Field(
+    directory: Annotated[Path, CommandOption(metavar="DIR", is_argument=True)] = Field(
         description="The --out directory of a run; it is only read."
     )
-    out: Annotated[Path, Option(OUTPUT)] = Field(description="A new directory for the results.")
-    principles: Annotated[str | None, Option(INPUT, complete=completed)] = Field(
+    out: Annotated[Path, CommandOption(OUTPUT)] = Field(description="A new directory for the results.")
+    principles: Annotated[str | None, CommandOption(INPUT, complete=completed)] = Field(
         default=None,
         description="Another constitution: FILE, NAME@VERSION or NAME. Default: the run's own.",
     )
-    only: Annotated[tuple[str, ...], Option(JUDGING, metavar="ID")] = Field(
+    only: Annotated[tuple[str, ...], CommandOption(JUDGING, metavar="ID")] = Field(
         default=(), description="Count only this principle; repeatable."
     )
-    weight: Annotated[tuple[str, ...], Option(JUDGING, metavar="ID=W")] = Field(
+    weight: Annotated[tuple[str, ...], CommandOption(JUDGING, metavar="ID=W")] = Field(
         default=(), description="Give a principle another weight; repeatable."
     )
 
 
 class _Mended(Record):
-    ignore_priorities: Annotated[bool, Option(JUDGING)] = Field(
+    ignore_priorities: Annotated[bool, CommandOption(JUDGING)] = Field(
         default=False, description="Pool all principles as one class."
     )
-    certificate: Annotated[Path | None, Option(JUDGING, metavar="FILE")] = Field(
+    certificate: Annotated[Path | None, CommandOption(JUDGING, metavar="FILE")] = Field(
         default=None, description="Mend probabilities by the map in this certificate of the run's judge."
     )
 

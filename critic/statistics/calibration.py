@@ -51,10 +51,11 @@ def bootstrapped(
     low, high = 0.0, 1.0
     if len(members) >= FEW:
         rng = np.random.default_rng(0)
-        drawn = (
-            np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-            for _ in range(RESAMPLES)
-        )
+
+        def resampled() -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+            return np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+
+        drawn = (resampled() for _ in range(RESAMPLES))
         low, high = np.percentile([statistic(p[sample], y[sample]) for sample in drawn], (2.5, 97.5)).tolist()
     return Figure(statistic(p, y), low, high, p.size, len(members))
 

@@ -20,6 +20,7 @@ def summary(statistics: RunStatistics) -> dict[str, Any]:
         "mass",
         "low_mass",
     )
+    figures = {name: _figure(getattr(statistics, name)) for name in names}
     return {
         "rows": statistics.rows,
         "pairs": statistics.pairs,
@@ -28,34 +29,38 @@ def summary(statistics: RunStatistics) -> dict[str, Any]:
         "critiques": dict(sorted(statistics.critiques.items())),
         "revisions": dict(sorted(statistics.revisions.items())),
         "drops": drops(statistics),
-        "figures": {name: _figure(getattr(statistics, name)) for name in names},
+        "figures": figures,
         "length": {"chosen": _figure(statistics.chosen.mean), "rejected": _figure(statistics.rejected.mean)},
         "probabilities": statistics.probabilities,
-        "principles": {name: _principle(found) for name, found in sorted(statistics.principles.items())},
+        "principles": {name: _principle(of_principle) for name, of_principle in sorted(statistics.principles.items())},
         "agreement": _agreement(statistics),
     }
 
 
 def drops(statistics: RunStatistics) -> dict[str, dict[str, int]]:
     """Return what was dropped: what, why, how often."""
-    found: dict[str, dict[str, int]] = {}
+    by_stage: dict[str, dict[str, int]] = {}
     for (what, reason), count in sorted(statistics.drops.items()):
-        found.setdefault(what, {})[reason] = count
-    return found
+        by_stage.setdefault(what, {})[reason] = count
+    return by_stage
 
 
 def _agreement(statistics: RunStatistics) -> dict[str, Any]:
     shares = statistics.agreement.shares().tolist()
     return {
         "principles": statistics.agreement.principles,
-        "shares": [[None if math.isnan(share) else share for share in line] for line in shares],
+        "shares": [list(map(_known, line)) for line in shares],
         "comparisons": statistics.agreement.counts().tolist(),
     }
 
 
-def _principle(found: PrincipleStatistics) -> dict[str, Any]:
+def _known(share: float) -> float | None:
+    return None if math.isnan(share) else share
+
+
+def _principle(statistics: PrincipleStatistics) -> dict[str, Any]:
     names = ("same_position", "first_lean", "with_outcome", "strength", "unreadable")
-    return {name: _figure(getattr(found, name)) for name in names}
+    return {name: _figure(getattr(statistics, name)) for name in names}
 
 
 def _figure(counted: Share | Mean) -> dict[str, Any] | None:

@@ -46,7 +46,12 @@ def _why_half(statistics: RunStatistics) -> str:
     if share < 0.995:
         return "the votes say nothing, or cancel each other"
     firsts = statistics.same_first / statistics.same_position.total
-    position = "first position" if firsts > 0.995 else "second position" if firsts < 0.005 else "same position"
+    if firsts > 0.995:
+        position = "first position"
+    elif firsts < 0.005:
+        position = "second position"
+    else:
+        position = "same position"
     return f"the judge always prefers the {position} (same-position rate {_percent(share)})"
 
 

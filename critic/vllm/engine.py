@@ -145,9 +145,9 @@ class VllmEngine:
         ids = [row.ids[i] for begin, end in (*span.ancestors, (span.start, span.end)) for i in range(begin, end)]
         self._check_length(len(ids), 1)
         if read.summed:
-            found = (await self._ask(ids, lane, max_tokens=1, prompt_logprobs=0)).prompt_logprobs
+            logprobs = (await self._ask(ids, lane, max_tokens=1, prompt_logprobs=0)).prompt_logprobs
             after = [row.positions[row.spans[segment].start + offset] + 1 for segment, offset in read.places]
-            values = [found[i][target].logprob for i, target in zip(after, read.targets, strict=True)]
+            values = [logprobs[i][target].logprob for i, target in zip(after, read.targets, strict=True)]
             return Score((sum(values),), read.tokens)
         answer = (await self._ask(ids, lane, max_tokens=1, logprob_token_ids=list(read.targets))).outputs[0]
         return Score(tuple(answer.logprobs[0][target].logprob for target in read.targets), read.tokens)

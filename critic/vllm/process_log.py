@@ -46,8 +46,8 @@ class ProcessLog:
         if self._file is None or self._file.closed:
             return ""
         size = os.fstat(self._file.fileno()).st_size
-        found = _ERROR.search(os.pread(self._file.fileno(), size, 0))
-        return (found[1] or found[2]).decode(errors="replace").strip() if found else ""
+        match = _ERROR.search(os.pread(self._file.fileno(), size, 0))
+        return (match[1] or match[2]).decode(errors="replace").strip() if match else ""
 
 
 def _flush() -> None:

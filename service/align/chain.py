@@ -24,7 +24,7 @@ from service.align import prompts as prompting
 from service.align.evaluate import evaluate
 from service.align.policy import check_readable
 from service.align.report import write_report
-from service.align.request import CHAIN, AlignRequest
+from service.align.request import CHAIN, ChainRequest
 from trainers.config import TrainConfig, build
 from trainers.folder.identity import claim
 from trainers.folder.results import Trained
@@ -36,7 +36,7 @@ OnProgress = Callable[[Progress, int, int | None], None]
 
 
 def align(
-    request: AlignRequest,
+    request: ChainRequest,
     out: Path,
     *,
     tell: Tell = lambda stage, text: None,
@@ -82,7 +82,7 @@ def align(
 
     if not (out / "report.json").is_file():
         tell("evaluate", f"{len(held_out)} held-out prompts, before and after")
-        found = asyncio.run(evaluate(request, settings, held_out, out))
+        figures = asyncio.run(evaluate(request, settings, held_out, out))
         constitution = load(request.principles)
         about = {
             "constitution": constitution.ref,
@@ -90,13 +90,13 @@ def align(
             "title": constitution.title,
             "stages": stages,
         }
-        write_report(request, about | found, out)
+        write_report(request, about | figures, out)
     report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return report
 
 
 def _generate(
-    request: AlignRequest, settings: Mapping[str, Any], out: Path, tell: Tell, on_progress: OnProgress
+    request: ChainRequest, settings: Mapping[str, Any], out: Path, tell: Tell, on_progress: OnProgress
 ) -> dict[str, int]:
     mark = out / "generate.json"
     if not mark.is_file():
@@ -111,18 +111,18 @@ def _generate(
         counts = {"prompts": results.exported.rows, "quarantined": results.quarantined.total()}
         counts |= {"pairs": files["pairs"].records, "revisions": files["sft"].records}
         replace_text(mark, json.dumps(counts) + "\n")
-    found: dict[str, int] = json.loads(mark.read_text(encoding="utf-8"))
-    tell("generate", ", ".join(f"{count} {what}" for what, count in found.items()))
-    if not found["pairs"]:
+    made: dict[str, int] = json.loads(mark.read_text(encoding="utf-8"))
+    tell("generate", ", ".join(f"{count} {what}" for what, count in made.items()))
+    if not made["pairs"]:
         raise InputError(
             "no comparison came out as a preference, so there is nothing to learn from",
             where=str(out / "generate"),
             fix="its report.html says why; another judge, or more samples (generate.samples=8), may find some",
         )
-    return found
+    return made
 
 
-def _configs(request: AlignRequest, out: Path) -> Callable[..., tuple[type[TrainConfig], dict[str, Any], str]]:
+def _configs(request: ChainRequest, out: Path) -> Callable[..., tuple[type[TrainConfig], dict[str, Any], str]]:
     """Return what makes a stage's settings; those that a person gave are tried at once, before anything is made."""
 
     def of(stage: str, **given: Any) -> tuple[type[TrainConfig], dict[str, Any], str]:

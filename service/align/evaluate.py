@@ -26,7 +26,7 @@ from critic.settings.judging import Drawn, Pooling, Seeded
 from critic.statistics.intervals import Figure, Mean, Share
 from critic.statistics.policies.change import mean_change
 from service.align.policy import leaking, matches, measured
-from service.align.request import AlignRequest
+from service.align.request import ChainRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,38 +44,42 @@ class Answered:
                 yield before, after
 
 
-async def evaluate(request: AlignRequest, settings: RunSettings, lines: Sequence[Line], out: Path) -> dict[str, Any]:
+async def evaluate(request: ChainRequest, settings: RunSettings, lines: Sequence[Line], out: Path) -> dict[str, Any]:
     """Return the figures and answers of the report. Raises `InputError` for settings that don't fit."""
     folder = out / "evaluate"
     folder.mkdir(exist_ok=True)
     with closing(RunStore.open(folder / "answers", {"kind": "align"}, extend=True)) as store:
-        found = await measured(request, settings, lines, f"hf:{out / 'policy'}", store)
-    prompts, (before, after) = found.prompts[HELD_OUT], found.texts[HELD_OUT]
+        measured_policy = await measured(request, settings, lines, f"hf:{out / 'policy'}", store)
+    prompts, (before, after) = measured_policy.prompts[HELD_OUT], measured_policy.texts[HELD_OUT]
     answered = [Answered(*three) for three in zip(prompts, before, after, strict=True)]
     outcomes = await _judged(request, settings, answered, folder)
     policy = replace(
-        found,
-        matches={HELD_OUT: matches(found, outcomes)},
+        measured_policy,
+        matches={HELD_OUT: matches(measured_policy, outcomes)},
         judged_by={HELD_OUT: f"the chain's judge, {', '.join(request.judges)}"},
         leaks=leaking(request),
     )
+    answers = []
+    for row in answered:
+        answers.append(asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]})
+    before_by_row = [row.before for row in answered]
     return _win_rate(answered, outcomes) | {
-        "samples": found.samples,
-        "answers": [asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]} for row in answered],
-        "before": _side(request, [row.before for row in answered]),
+        "samples": measured_policy.samples,
+        "answers": answers,
+        "before": _side(request, before_by_row),
         "after": _side(request, [row.after for row in answered]),
         "change": _change(request, answered),
         "policy": figures(policy),
     }
 
 
-def _verified(request: AlignRequest, text: str) -> bool:
+def _verified(request: ChainRequest, text: str) -> bool:
     """Whether an answer satisfies the chain's rule."""
     assert request.rule is not None
     return all(check(text) for check in parse_rule(request.rule.target))
 
 
-def _change(request: AlignRequest, answered: Iterable[Answered]) -> dict[str, Any] | None:
+def _change(request: ChainRequest, answered: Iterable[Answered]) -> dict[str, Any] | None:
     """Return by how much the share of answers that satisfy the rule rose, with its interval over prompts.
 
     It is paired: a prompt's own change is counted, where both policies answered. None without a rule.
@@ -84,14 +88,16 @@ def _change(request: AlignRequest, answered: Iterable[Answered]) -> dict[str, An
         return None
     changes: list[float] = []
     for row in answered:
-        sides = [[_verified(request, text) for text in texts if text is not None] for texts in (row.before, row.after)]
+        sides = []
+        for texts in (row.before, row.after):
+            sides.append([_verified(request, text) for text in texts if text is not None])
         if all(sides):
             before, after = (sum(hits) / len(hits) for hits in sides)
             changes.append(after - before)
     return _figure(mean_change(changes, range(len(changes))))
 
 
-def _side(request: AlignRequest, answers: Iterable[tuple[str | None, ...]]) -> dict[str, Any]:
+def _side(request: ChainRequest, answers: Iterable[tuple[str | None, ...]]) -> dict[str, Any]:
     """One policy's own figures: a prompt's answers are a cluster."""
     verified, words, unanswered = Share(), Mean(), 0
     for texts in answers:
@@ -104,21 +110,23 @@ def _side(request: AlignRequest, answers: Iterable[tuple[str | None, ...]]) -> d
                 verified.count(_verified(request, text))
         words.end_cluster()
         verified.end_cluster()
-    found = {"unanswered": unanswered, "words": _figure(words.figure())}
-    return found | ({"verified": _figure(verified.figure())} if request.rule else {})
+    figures = {"unanswered": unanswered, "words": _figure(words.figure())}
+    return figures | ({"verified": _figure(verified.figure())} if request.rule else {})
 
 
 Outcomes = Mapping[tuple[str, tuple[str, str]], list[float | None]]
 """By prompt and both answers: what each group's judgement of them was, as a win of the trained policy."""
 
 
-async def _judged(request: AlignRequest, settings: RunSettings, answered: Sequence[Answered], folder: Path) -> Outcomes:
+async def _judged(request: ChainRequest, settings: RunSettings, answered: Sequence[Answered], folder: Path) -> Outcomes:
     """Compare the answers as `cai judge` does."""
     places = [(row, pair) for row in answered for pair in dict.fromkeys(row.pairs()) if pair[0] != pair[1]]
     outcomes: dict[tuple[str, tuple[str, str]], list[float | None]] = {}
     if places:
-        rows = [{"prompt": [m.model_dump() for m in row.prompt.messages], "tags": list(row.prompt.tags),
-                 "responses": list(pair)} for row, pair in places]  # fmt: skip
+        rows = []
+        for row, pair in places:
+            turns = [message.model_dump() for message in row.prompt.messages]
+            rows.append({"prompt": turns, "tags": list(row.prompt.tags), "responses": list(pair)})
         replace_text(folder / "pairs.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         own = settings.model_dump(include={*Pooling.model_fields, *Drawn.model_fields, *Seeded.model_fields})
         asked = RunRequest(request.principles, str(folder / "pairs.jsonl"), request.judges, None, request.modes, own)
@@ -149,8 +157,8 @@ def _win_rate(answered: Sequence[Answered], outcomes: Outcomes) -> dict[str, Any
     for row in answered:
         for pair in row.pairs():
             equal += pair[0] == pair[1]
-            found = [0.5] if pair[0] == pair[1] else outcomes.get((row.prompt.key, pair), [None])
-            for win in found:
+            of_pair = [0.5] if pair[0] == pair[1] else outcomes.get((row.prompt.key, pair), [None])
+            for win in of_pair:
                 if win is None:
                     unread += 1
                 else:

@@ -11,16 +11,16 @@ from typing import Any
 from base.errors import InputError
 from critic.calls.ledger import Ledger
 from critic.engines import parse_spec
-from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, Seat, leaks
+from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, FamilySeat, leaks
 from critic.evaluation.policy.matches import Match
-from critic.evaluation.policy.measure import Plan, measure
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Measured
+from critic.evaluation.policy.measure import PolicyPlan, measure
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, MeasuredPolicies
 from critic.evaluation.policy.tax import Exam, read_exam
 from critic.records import Line, Prompt
 from critic.run.config import RunSettings
 from critic.run.family import families
 from service.align import prompts as prompting
-from service.align.request import AlignRequest
+from service.align.request import ChainRequest
 
 SAMPLES = 2
 BEFORE, AFTER = "before", "after"
@@ -67,7 +67,7 @@ class EvaluateSettings:
         return read_exam(Path(self.choices), 0, self.choices_limit) if self.choices is not None else None
 
 
-def check_readable(request: AlignRequest) -> None:
+def check_readable(request: ChainRequest) -> None:
     """Read what the last stage will read, before anything is trained. Raises `InputError`."""
     evaluation = EvaluateSettings.read(request.settings.get("evaluate", {}))
     dict(evaluation.prompts())
@@ -75,11 +75,11 @@ def check_readable(request: AlignRequest) -> None:
 
 
 async def measured(
-    request: AlignRequest, settings: RunSettings, lines: Sequence[Line], trained: str, ledger: Ledger
-) -> Measured:
+    request: ChainRequest, settings: RunSettings, lines: Sequence[Line], trained: str, ledger: Ledger
+) -> MeasuredPolicies:
     """Ask both policies, the base first; the held-out answers are judged by the chain."""
     evaluation = EvaluateSettings.read(request.settings.get("evaluate", {}))
-    plan = Plan(
+    plan = PolicyPlan(
         policies=(request.policy, trained),
         prompts={HELD_OUT: [line.item.prompt for line in lines], **dict(evaluation.prompts())},
         judges=(),
@@ -94,7 +94,9 @@ async def measured(
     return await measure(plan, ledger)
 
 
-def matches(measured: Measured, outcomes: Mapping[tuple[str, tuple[str, str]], Sequence[float | None]]) -> list[Match]:
+def matches(
+    measured: MeasuredPolicies, outcomes: Mapping[tuple[str, tuple[str, str]], Sequence[float | None]]
+) -> list[Match]:
     """What the chain's judge said, as matches of the trained policy against the base."""
     made = []
     before, after = measured.texts[HELD_OUT]
@@ -108,9 +110,9 @@ def matches(measured: Measured, outcomes: Mapping[tuple[str, tuple[str, str]], S
     return made
 
 
-def leaking(request: AlignRequest) -> list[str]:
+def leaking(request: ChainRequest) -> list[str]:
     """Whether one family sits in several of the chain's seats. A rule is of no family."""
     judges = [str(parse_spec(judge)) for judge in request.judges]
     named = [(GENERATOR, request.policy), (POLICY, request.policy)]
     named += [(role, judge) for judge in judges for role in (JUDGE, MEASURED_BY)]
-    return leaks(Seat(role, name, families(name)) for role, name in named)
+    return leaks(FamilySeat(role, name, families(name)) for role, name in named)

@@ -42,12 +42,13 @@ def write_refused(rows: Iterable[Quarantined], file: Path) -> None:
 
 def write(lines: Iterable[Line], file: Path) -> None:
     """Write prompts as `cai generate` reads them."""
-    rows = [
-        {
-            "id": line.item.prompt.id or line.where,
-            "prompt": [message.model_dump() for message in line.item.prompt.messages],
-            "tags": list(line.item.prompt.tags),
-        }
-        for line in lines
-    ]
+    rows = []
+    for line in lines:
+        rows.append(
+            {
+                "id": line.item.prompt.id or line.where,
+                "prompt": [message.model_dump() for message in line.item.prompt.messages],
+                "tags": list(line.item.prompt.tags),
+            }
+        )
     replace_text(file, "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows))

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from critic.evaluation.policy.figures import sentences as warnings
+from critic.evaluation.policy.alarms import sentences as warnings
 from critic.evaluation.policy.report import report as policy_report
 from critic.pages.page import Picture, page
 from critic.pages.scales import Axis, linear, percent, shares
 from critic.pages.strips import Dot, Series, Strips
 from critic.run.folder.results import replace_text
 from critic.statistics.intervals import few
-from service.align.request import AlignRequest
+from service.align.request import ChainRequest
 
 SHOWN = 8  # prompts
 SIDES = ("before", "after")
@@ -24,46 +24,46 @@ Estimate = Mapping[str, Any]
 """A figure as plain data: ``estimate``, ``low``, ``high``, ``n`` and ``clusters``."""
 
 
-def write_report(request: AlignRequest, found: Mapping[str, Any], out: Path) -> None:
+def write_report(request: ChainRequest, figures: Mapping[str, Any], out: Path) -> None:
     """Write the page, and then the figures, which tell that the chain is finished."""
-    replace_text(out / "policy.html", policy_report(found["policy"], _samples(found)))
-    replace_text(out / "report.html", report(request, found))
-    replace_text(out / "report.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+    replace_text(out / "policy.html", policy_report(figures["policy"], _samples(figures)))
+    replace_text(out / "report.html", report(request, figures))
+    replace_text(out / "report.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
 
 
-def report(request: AlignRequest, found: Mapping[str, Any]) -> str:
+def report(request: ChainRequest, facts: Mapping[str, Any]) -> str:
     """Return the page of what `service.align.evaluate.evaluate` found."""
     return page(
         "service.align",
         "report.html.j2",
-        f"Before and after, under {found['constitution']}",
-        _pictures(found),
+        f"Before and after, under {facts['constitution']}",
+        _pictures(facts),
         request=request,
-        found=found,
-        sentence=sentence(request, found),
-        tiles=list(_tiles(found)),
-        samples=_samples(found),
-        warnings=warnings(found["policy"]),
-        stages=[(name, _stage(values)) for name, values in found["stages"].items()],
+        facts=facts,
+        sentence=sentence(request, facts),
+        tiles=list(_tiles(facts)),
+        samples=_samples(facts),
+        warnings=warnings(facts["policy"]),
+        stages=[(name, _stage(values)) for name, values in facts["stages"].items()],
     )
 
 
-def _samples(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = found["answers"][:SHOWN]
+def _samples(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = facts["answers"][:SHOWN]
     return [{"prompt": row["prompt"], "before": row["before"][0], "after": row["after"][0]} for row in rows]
 
 
-def sentence(request: AlignRequest, found: Mapping[str, Any]) -> str:
+def sentence(request: ChainRequest, facts: Mapping[str, Any]) -> str:
     """Return what came of the chain, in one sentence; of a few prompts that nothing can be said."""
-    prompts = len(found["answers"])
-    before, after = (found[side].get("verified") for side in SIDES)
+    prompts = len(facts["answers"])
+    before, after = (facts[side].get("verified") for side in SIDES)
     if request.rule is not None and before and after:
-        change = found.get("change")
+        change = facts.get("change")
         said = f"{_share(before)} to {_share(after)} of the answers to {prompts} held-out prompts"
         spread = f", a change of {_signed(change)}" if change else ""
-        text = f"{found['title']} ({request.rule.target}): from {said}{spread}"
-    elif found["win_rate"]:
-        win = found["win_rate"]
+        text = f"{facts['title']} ({request.rule.target}): from {said}{spread}"
+    elif facts["win_rate"]:
+        win = facts["win_rate"]
         text = (
             f"The judge prefers the trained policy's answer in {_share(win)} of {win['n']} comparisons on {prompts} "
             f"held-out prompts (95 % interval: {_range(win)})"
@@ -73,25 +73,25 @@ def sentence(request: AlignRequest, found: Mapping[str, Any]) -> str:
     return f"{text}. {few(prompts, 'prompt')}".strip()
 
 
-def figures(found: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
+def figures(facts: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
     """Yield the shares that were found, by name, each an estimate with its interval."""
-    yield from _verified(found)
-    if found["win_rate"]:
-        yield "win rate", found["win_rate"]
+    yield from _verified(facts)
+    if facts["win_rate"]:
+        yield "win rate", facts["win_rate"]
 
 
-def _verified(found: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
+def _verified(facts: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
     for side in SIDES:
-        if found[side].get("verified"):
-            yield f"verified {side}", found[side]["verified"]
+        if facts[side].get("verified"):
+            yield f"verified {side}", facts[side]["verified"]
 
 
-def _tiles(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for name, share in figures(found):
+def _tiles(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, share in figures(facts):
         yield name, _share(share), _range(share)
     for side in SIDES:
-        if words := found[side]["words"]:
-            yield f"words {side}", f"{words['estimate']:.0f}", f"{found[side]['unanswered']} without an answer"
+        if words := facts[side]["words"]:
+            yield f"words {side}", f"{words['estimate']:.0f}", f"{facts[side]['unanswered']} without an answer"
 
 
 def _share(figure: Estimate) -> str:
@@ -109,11 +109,11 @@ def _signed(change: Estimate) -> str:
     return f"{points} (95 % interval: {100 * change['low']:+.0f} to {100 * change['high']:+.0f})"
 
 
-def _pictures(found: Mapping[str, Any]) -> dict[str, Picture]:
+def _pictures(facts: Mapping[str, Any]) -> dict[str, Picture]:
     """What a program counts, what a judge prefers and what is as long are three things, so three pictures."""
-    verified = dict(_verified(found))
-    wins = {"win rate": found["win_rate"]} if found["win_rate"] else {}
-    words = {side: found[side]["words"] for side in SIDES if found[side]["words"]}
+    verified = dict(_verified(facts))
+    wins = {"win rate": facts["win_rate"]} if facts["win_rate"] else {}
+    words = {side: facts[side]["words"] for side in SIDES if facts[side]["words"]}
     lengths = [value for word in words.values() for value in (word["estimate"], word["low"], word["high"])]
     known = [value for value in lengths if value is not None]
     made = {

@@ -19,7 +19,7 @@ CHAIN = "align.json"
 
 
 @dataclass(frozen=True, slots=True)
-class AlignRequest:
+class ChainRequest:
     """``settings`` has those of each stage of `STAGES`, by its name. Raises `InputError` for what does not fit.
 
     ``held_out`` is the share of prompts that nothing is generated for or trained on, before the report. ``judges``,
@@ -81,9 +81,10 @@ class AlignRequest:
 
     def identity(self, lines: Iterable[Line]) -> dict[str, Any]:
         """Return what the chain is: everything that its result depends on."""
+        prompts = digest([line.item.prompt.key for line in lines])
         return {
             "constitution": load(self.principles).digest,
-            "prompts": digest([line.item.prompt.key for line in lines]),
+            "prompts": prompts,
             "policy": self.policy,
             "judges": list(self.judges),
             "modes": list(self.modes),
@@ -96,7 +97,7 @@ class AlignRequest:
 
 def read_settings(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Read ``STAGE.KEY=VALUE`` texts. Raises `InputError`."""
-    found: dict[str, dict[str, Any]] = {}
+    by_stage: dict[str, dict[str, Any]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         stage, dot, key = name.partition(".")
@@ -106,5 +107,5 @@ def read_settings(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
                 where="command line",
                 fix=f"expected STAGE.KEY=VALUE; stages: {', '.join(STAGES)}",
             )
-        found.setdefault(stage, {})[key] = yaml.safe_load(value)
-    return found
+        by_stage.setdefault(stage, {})[key] = yaml.safe_load(value)
+    return by_stage

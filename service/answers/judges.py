@@ -38,7 +38,7 @@ class ComparisonJudged(BaseModel):
     votes: list[Vote]
 
 
-class Ranked(BaseModel):
+class RankedResponses(BaseModel):
     """All responses by one group's comparisons. Rank 1 is the best; strengths are Bradley-Terry's, in log-odds."""
 
     id: str
@@ -79,7 +79,7 @@ class ComparisonAnswer(BaseModel):
     mode: str
     seed: int
     judgements: list[ComparisonJudged]
-    rankings: list[Ranked]
+    rankings: list[RankedResponses]
     dropped: list[Drop]
     bias: Bias
 

@@ -10,7 +10,7 @@ from service.labels.tasks.roles import PageSettings
 from service.labels.tasks.tasking import SkipReason
 
 
-class Progress(BaseModel):
+class ProjectStanding(BaseModel):
     """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now.
 
     ``skips`` has how often a task was left to others, by reason; those for which none was given are ``no_reason``.
@@ -40,7 +40,7 @@ class Project(BaseModel):
     settings: PageSettings
     created_at: datetime
     closed_at: datetime | None
-    progress: Progress
+    progress: ProjectStanding
 
 
 class ItemsAdded(BaseModel):

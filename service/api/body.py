@@ -59,14 +59,14 @@ def parse(body: bytes, *, stored: bool = True) -> Any:
         fix = "Send fewer rows a request."
         raise TooLarge(f"the body holds more than {MOST_VALUES:,} values", fix)
     try:
-        found = from_json(body, allow_inf_nan=False)
+        value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise _malformed(f"the body is no JSON that can be used: {error}") from None
     if len(body) > SHORT_BYTES:
-        _must_be_narrow(found)
-    if stored and b"\\u0000" in body and _has_nul(found):
+        _must_be_narrow(value)
+    if stored and b"\\u0000" in body and _has_nul(value):
         raise _malformed("the body holds a NUL character (\\u0000), which no text can have here")
-    return found
+    return value
 
 
 def _must_be_narrow(body: Any) -> None:

@@ -2,7 +2,8 @@
 
 A thread can't be ended from outside. So long work looks now and then whether anybody still waits for it: `Stop.check`,
 once a row or so. Where its client went away, or it took too long, it ends there, and work that had not begun never
-does. What would wait behind too many others is refused at once.
+does. What would wait behind too many others is refused at once. Where the event loop is behind with what it owes to all
+others, work pauses at such a look.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
-from service.bounds.watching import Client, while_connected
+from service.bounds.behind import Behind
+from service.bounds.watching import WaitingClient, while_connected
 from service.refusals import Busy
 
 T = TypeVar("T")
@@ -23,15 +25,25 @@ SWITCH_SECONDS = 0.00005
 """How long a thread with long work may keep the event loop waiting, at each of its many calls of the system."""
 
 
+LATE_SECONDS = 0.003  # by which the event loop is behind: a turn that stores labels takes about as long
+SLICE_SECONDS = 0.002  # of processor time that work has taken before it pauses
+PAUSES = 4  # as long as it worked: it has a fifth of the interpreter where the event loop could use all
+
+
 class Stopped(Exception):
     """Nobody waits for the work any more."""
 
 
 class Stop:
-    """What long work looks at. The time runs from when it begins, not while it waits for its turn."""
+    """What long work looks at. The time runs from when it begins, not while it waits for its turn.
 
-    def __init__(self, seconds: float) -> None:
+    ``behind`` is of the event loop that it gives way to.
+    """
+
+    def __init__(self, seconds: float, behind: Behind | None = None) -> None:
         self._seconds, self._end = seconds, float("inf")
+        self._behind = behind or Behind()
+        self._worked: float | None = None  # this thread's processor time when it had to give way, or had last done so
         self._set = threading.Event()
         self._ends: list[Callable[[], object]] = []
 
@@ -65,7 +77,8 @@ class Stop:
         return max(0.001, min(self._seconds, self._end - time.monotonic()))
 
     def check(self) -> None:
-        """Raise `Stopped` where nobody waits any more, and `Busy` where it has taken too long."""
+        """Pause where others need it. Raise `Stopped` where nobody waits any more, `Busy` where it took too long."""
+        self._give_way()
         if self._set.is_set():
             raise Stopped
         if time.monotonic() > self._end:
@@ -74,6 +87,17 @@ class Stop:
                 "Ask for less, or export the labels (`cai feedback export`) and compute it where they are.",
                 slug="took_too_long",
             )
+
+    def _give_way(self) -> None:
+        if self._behind.seconds < LATE_SECONDS:
+            self._worked = None
+            return
+        if self._worked is None:
+            self._worked = time.thread_time()
+        worked = time.thread_time() - self._worked
+        if worked >= SLICE_SECONDS:
+            self._set.wait(PAUSES * worked)
+            self._worked = time.thread_time()
 
     def watched(self, rows: Iterable[T]) -> Iterator[T]:
         """Yield ``rows``, with a look before each."""
@@ -113,6 +137,7 @@ class Lane:
         self._name, self._places, self._seconds = name, at_once + waiting, seconds
         self._pool = ThreadPoolExecutor(at_once, name)
         self._under_way: set[Stop] = set()
+        self._behind = Behind()
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,18 +147,19 @@ class Lane:
             stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, client: Client | None, do: Callable[[Stop], T]) -> T:
+    async def run(self, client: WaitingClient | None, do: Callable[[Stop], T]) -> T:
         """Return what ``do`` returns. Raises `Busy` where too many wait, or it takes too long.
 
         Where there is a client and it goes away, the work ends: 408, which nobody reads.
         """
         if len(self._under_way) >= self._places:
             raise Busy(f"{len(self._under_way)} others wait for {self._name} already")
-        stop = Stop(self._seconds)
+        stop = Stop(self._seconds, self._behind)
         self._under_way.add(stop)
         try:
-            work = self._done(do, stop)
-            return await (work if client is None else while_connected(client, work))
+            with self._behind:
+                work = self._done(do, stop)
+                return await (work if client is None else while_connected(client, work))
         finally:
             self._under_way.discard(stop)
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.refusals import Busy, Malformed, Refusal, TooLarge, TooMany, TooSlow
+from service.outward.metrics import METHODS
+from service.refusals import Busy, Malformed, NoSuchMethod, Refusal, TooLarge, TooMany, TooSlow
 
 REMEMBERED = 10_000  # callers whose pace is kept
 SHORT_BYTES = 2**16  # a body that waits for no turn: as many as there may be connections are few megabytes
@@ -21,7 +22,7 @@ TURN_SECONDS = 10.0  # how long a longer one waits for its turn
 
 
 class Limits:
-    """Answers 400, 408, 413 or 503 in the application's place where a request breaks a limit."""
+    """Answers 400, 408, 413, 501 or 503 in the application's place where a request breaks a limit."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, bodies_bytes: int, body_seconds: float) -> None:
         self._app, self._max, self._seconds = app, max_body_bytes, body_seconds
@@ -56,6 +57,8 @@ class Limits:
     def _refuse(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Refusal | None:
         if b"%00" in scope.get("query_string", b"") or "\0" in scope["path"]:
             return Malformed("the address holds a NUL character", "Leave it out.")
+        if scope["method"] not in METHODS:  # the router would compare all routes
+            return NoSuchMethod("HTTP knows no such method", "See /docs.")
         length = headers.get(b"content-length", b"0")
         return _too_large(self._max) if not length.isdigit() or int(length) > self._max else None
 
@@ -152,7 +155,7 @@ def _too_large(most: int) -> TooLarge:
 
 
 @dataclass(slots=True)
-class Pace:
+class TokenBuckets:
     """A token bucket for each caller: ``per_minute`` requests, of which a sixth may come at once.
 
     ``at_once`` is how many of a caller's requests may be under way.

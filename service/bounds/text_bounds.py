@@ -29,13 +29,13 @@ class TextBounds:
         longest, total = _measured(value)
         if longest <= self.text and total <= self.label:
             return []
-        found: list[Fault] = []
+        faults: list[Fault] = []
         for pointer, size in _texts(value, at):
-            if size > self.text and len(found) < SHOWN:
-                found.append(Fault(where=pointer, problem=_too_long("the text", size, self.text, "max_text_bytes")))
+            if size > self.text and len(faults) < SHOWN:
+                faults.append(Fault(where=pointer, problem=_too_long("the text", size, self.text, "max_text_bytes")))
         if total > self.label:
-            found.append(Fault(where=at, problem=_too_long("all of it", total, self.label, "max_label_bytes")))
-        return found
+            faults.append(Fault(where=at, problem=_too_long("all of it", total, self.label, "max_label_bytes")))
+        return faults
 
     def fit(self, body: bytes) -> bool:
         """Whether nothing in this JSON can be too long, however it is parsed: told at once, and of most bodies."""

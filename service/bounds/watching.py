@@ -11,7 +11,7 @@ WATCHED_AFTER = 0.1  # seconds; before that, finding out that a client went away
 T = TypeVar("T")
 
 
-class Client(Protocol):
+class WaitingClient(Protocol):
     """Who waits for an answer: a request, as ASGI hands it over."""
 
     @property
@@ -19,7 +19,7 @@ class Client(Protocol):
         """Gives its next message, such as ``{"type": "http.disconnect"}``."""
 
 
-async def while_connected(client: Client, work: Coroutine[Any, Any, T]) -> T:
+async def while_connected(client: WaitingClient, work: Coroutine[Any, Any, T]) -> T:
     """Do ``work`` for a client that waits; cancel it where the client goes away."""
     task = asyncio.ensure_future(work)
     gone = None
@@ -38,6 +38,6 @@ async def while_connected(client: Client, work: Coroutine[Any, Any, T]) -> T:
                 await asyncio.gather(left, return_exceptions=True)
 
 
-async def _gone(client: Client) -> None:
+async def _gone(client: WaitingClient) -> None:
     while (await client.receive())["type"] != "http.disconnect":
         pass

@@ -12,7 +12,7 @@ from base.errors import InputError
 from base.extras import told_missing
 from service.cli import commands, light
 from service.cli.exits import BAD_INPUT, FAILED
-from service.cli.found import Place, group, in_folders
+from service.cli.found import CommandPlace, group, in_folders
 
 # What a file that a person named can be at fault for. All else that the system refuses is the machine's.
 _NAMED_WRONG = frozenset(
@@ -23,7 +23,7 @@ _NAMED_WRONG = frozenset(
 )  # fmt: skip
 
 
-def _opened(place: Place) -> Any:
+def _opened(place: CommandPlace) -> Any:
     # Late, because what makes a command of a file is of no use to those that are only listed.
     from service.cli.opened import opened
 

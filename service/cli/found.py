@@ -18,7 +18,7 @@ GROUP = "app"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CommandPlace:
     """Where a command is: its ``name``, its ``module``, its file or folder, and the heading that it is listed under."""
 
     name: str
@@ -27,14 +27,14 @@ class Place:
     heading: str | None = None
 
 
-Opener = Callable[[Place], Any]
+Opener = Callable[[CommandPlace], Any]
 """Imports a command, and returns it as Typer runs it."""
 
 
 class Unread(TyperCommand):
     """A command as listings have it: nothing of it is imported."""
 
-    def __init__(self, place: Place, open: Opener) -> None:
+    def __init__(self, place: CommandPlace, open: Opener) -> None:
         super().__init__(place.name, rich_help_panel=place.heading)
         self.place, self._open = place, open
 
@@ -51,11 +51,11 @@ class Unread(TyperCommand):
 class FoundGroup(TyperGroup):
     """A group of commands that were found; `group` makes its class."""
 
-    found: Sequence[Unread] = ()
+    listed: Sequence[Unread] = ()
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {command.place.name: command for command in self.found}
+        self.commands = {command.place.name: command for command in self.listed}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command as listings have it."""
@@ -68,23 +68,23 @@ class FoundGroup(TyperGroup):
         return name, command.opened() if isinstance(command, Unread) else command, rest
 
 
-def group(places: Iterable[Place], open: Opener) -> type[FoundGroup]:
+def group(places: Iterable[CommandPlace], open: Opener) -> type[FoundGroup]:
     """Return the class of a group that has these commands."""
-    return type("Group", (FoundGroup,), {"found": [Unread(place, open) for place in places]})
+    return type("Group", (FoundGroup,), {"listed": [Unread(place, open) for place in places]})
 
 
-def in_folder(package: str, folder: Path, heading: str | None = None) -> Iterator[Place]:
+def in_folder(package: str, folder: Path, heading: str | None = None) -> Iterator[CommandPlace]:
     """Yield the commands of a folder, by name."""
     for path in sorted(folder.iterdir()):
         if _is_module(path):
-            yield Place(path.stem, f"{package}.{path.stem}", path, heading)
+            yield CommandPlace(path.stem, f"{package}.{path.stem}", path, heading)
 
 
-def in_folders(package: str, folder: Path, order: Sequence[str]) -> list[Place]:
+def in_folders(package: str, folder: Path, order: Sequence[str]) -> list[CommandPlace]:
     """Return the commands of the folders in ``folder``, each under its heading. Raises `InputError` for equal names."""
     rooms = [path for path in sorted(folder.iterdir()) if path.is_dir() and _is_module(path)]
     rooms.sort(key=lambda room: order.index(room.name) if room.name in order else len(order))
-    places: dict[str, Place] = {}
+    places: dict[str, CommandPlace] = {}
     for room in rooms:
         for place in in_folder(f"{package}.{room.name}", room, help_of_folder(room)):
             if place.name in places:
@@ -97,7 +97,7 @@ def in_folders(package: str, folder: Path, order: Sequence[str]) -> list[Place]:
     return list(places.values())
 
 
-def description(place: Place) -> str:
+def description(place: CommandPlace) -> str:
     """Return the first paragraph of a command's help, read off its file. Raises `InputError` where it has none."""
     text = help_of_folder(place.path) if place.path.is_dir() else _help_in(place)
     if not text:
@@ -110,7 +110,7 @@ def help_of_folder(folder: Path) -> str:
     return _first(ast.get_docstring(_tree(folder / "__init__.py")))
 
 
-def misfit(place: Place) -> InputError:
+def misfit(place: CommandPlace) -> InputError:
     """Return what is wrong with a file that holds no command."""
     return InputError(
         f"it is no command: it lacks a function {place.name} with a docstring, or {GROUP} = typer.Typer(help=...)",
@@ -119,7 +119,7 @@ def misfit(place: Place) -> InputError:
     )
 
 
-def _help_in(place: Place) -> str:
+def _help_in(place: CommandPlace) -> str:
     statements = _tree(place.path).body
     for statement in statements:
         if isinstance(statement, ast.FunctionDef) and statement.name == place.name:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from service.cli.found import GROUP, Place
+from service.cli.found import GROUP, CommandPlace
 
 wanted: ContextVar[bool] = ContextVar("wanted", default=False)
 """Whether help is asked for, and nothing will run."""
@@ -31,7 +31,7 @@ def asks_for_help(arguments: Sequence[str]) -> bool:
     return not {"-h", "--help"}.isdisjoint(arguments)
 
 
-def module_of(place: Place) -> ModuleType:
+def module_of(place: CommandPlace) -> ModuleType:
     """Return the module of a command's file, as far as help needs it. It is not among those that are imported."""
     module = ModuleType(place.module)
     module.__file__ = str(place.path)
@@ -56,7 +56,7 @@ def reduced(tree: ast.Module, name: str) -> ast.Module:
     return ast.fix_missing_locations(ast.Module(in_order, tree.type_ignores))
 
 
-def _of_other_files(tree: ast.Module) -> Iterator[tuple[str, Place]]:
+def _of_other_files(tree: ast.Module) -> Iterator[tuple[str, CommandPlace]]:
     """Yield the commands of an application that have files of their own: ``app.command(...)(name)``."""
     calls = [one.value for one in tree.body if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call)]
     names = {
@@ -71,7 +71,7 @@ def _of_other_files(tree: ast.Module) -> Iterator[tuple[str, Place]]:
         for alias in statement.names:
             spec = find_spec(statement.module) if _name(alias) in names else None
             if spec is not None and spec.origin is not None:
-                yield _name(alias), Place(alias.name, spec.name, Path(spec.origin))
+                yield _name(alias), CommandPlace(alias.name, spec.name, Path(spec.origin))
 
 
 def _is_command(statement: ast.stmt, name: str) -> bool:

@@ -11,14 +11,14 @@ from typer.main import get_group
 from typer.models import CommandInfo
 
 from service.cli import light
-from service.cli.found import GROUP, Place, Unread, description, group, in_folder, misfit
+from service.cli.found import GROUP, CommandPlace, Unread, description, group, in_folder, misfit
 from service.cli.given.config import Command
 
 COMMAND_CLASS = "COMMAND_CLASS"
 """The name that the class of a command has in its file, where it is another than `Command`."""
 
 
-def opened(place: Place) -> Any:
+def opened(place: CommandPlace) -> Any:
     """Import a command, and return it as it runs. Raises `InputError` for a file that holds none."""
     if place.path.is_dir():
         commands = group(in_folder(place.module, place.path), opened)
@@ -42,7 +42,7 @@ def every(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield from every(inner, *path, name)
 
 
-def _alone(module: ModuleType, place: Place) -> typer.Typer:
+def _alone(module: ModuleType, place: CommandPlace) -> typer.Typer:
     function = getattr(module, place.name, None)
     if not callable(function) or not (function.__doc__ or "").strip():
         raise misfit(place)
@@ -51,7 +51,7 @@ def _alone(module: ModuleType, place: Place) -> typer.Typer:
     return application
 
 
-def _made(application: typer.Typer, place: Place) -> TyperGroup:
+def _made(application: typer.Typer, place: CommandPlace) -> TyperGroup:
     for registered in _commands(application):
         if registered.cls in (None, TyperCommand):
             registered.cls = Command

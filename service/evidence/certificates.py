@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from base.errors import InputError
 from critic.certificates.certificate import Certificate, certificate_of
-from critic.certificates.gate import Origin, require
+from critic.certificates.gate import RowsOrigin, require
 from critic.feedback import ComparisonLabel
 from service.keys.auth import Caller, audited
 from service.labels.label_query import StoredFeedback
@@ -97,7 +97,7 @@ class Covering:
     named: str | None
     bounds: Mapping[str, float]
     used: dict[str, Certificate] = field(default_factory=dict)
-    _covered: dict[Origin, Certificate] = field(default_factory=dict)
+    _covered: dict[RowsOrigin, Certificate] = field(default_factory=dict)
 
     def of(self, label: StoredFeedback) -> Certificate | None:
         """Return the certificate of a label's judge; None for a person's. Raises `Invalid` where none covers it."""
@@ -110,7 +110,7 @@ class Covering:
         self.used[certificate.sha256] = certificate
         return certificate
 
-    def _found(self, origin: Origin, whose: str) -> Certificate:
+    def _found(self, origin: RowsOrigin, whose: str) -> Certificate:
         candidates = [one for one in self.known if self.named in (None, one.sha256)]
         if not candidates:
             named = "no certificate is stored" if self.named is None else f"there is no certificate {self.named}"
@@ -125,7 +125,7 @@ class Covering:
             return self._good_enough(certificate, origin, whose)
         raise _refused(refusals[0])
 
-    def _good_enough(self, certificate: Certificate, origin: Origin, whose: str) -> Certificate:
+    def _good_enough(self, certificate: Certificate, origin: RowsOrigin, whose: str) -> Certificate:
         try:
             require(certificate, self.bounds, [origin], whose)
         except InputError as error:
@@ -133,10 +133,10 @@ class Covering:
         return certificate
 
 
-def _origin(label: StoredFeedback) -> Origin:
+def _origin(label: StoredFeedback) -> RowsOrigin:
     votes = label.label.votes if isinstance(label.label, ComparisonLabel) else ()
     modes = sorted({vote.mode for vote in votes})
-    return Origin("ai", label.annotator, modes[0] if modes else None, label.constitution_hash, None)
+    return RowsOrigin("ai", label.annotator, modes[0] if modes else None, label.constitution_hash, None)
 
 
 def _refused(error: InputError) -> Invalid:
@@ -158,7 +158,12 @@ def mended(label: StoredFeedback, certificate: Certificate) -> StoredFeedback:
     if not isinstance(said, ComparisonLabel) or said.probability is None:
         return label
     probability = min(1.0, max(0.0, certificate.map(said.probability)))
-    choice = "tie" if probability == 0.5 or said.choice == "tie" else "first" if probability > 0.5 else "second"
+    if probability == 0.5 or said.choice == "tie":
+        choice = "tie"
+    elif probability > 0.5:
+        choice = "first"
+    else:
+        choice = "second"
     if said.choice == "tie":
         probability = said.probability  # a tie stays one: what is near even odds is no preference
     new = said.model_copy(

@@ -45,11 +45,11 @@ class RouteRequest(BaseModel):
 
 def draw(connection: Connection, asked: RouteRequest, stop: Stop) -> Route:
     """Draw items. Raises `Invalid` where there is nothing to draw from, or too much."""
-    found = _gathered(connection, _by_judges(asked), stop)
-    if not found.items:
+    gathered = _gathered(connection, _by_judges(asked), stop)
+    if not gathered.items:
         raise Invalid("no judge's comparison is chosen", "Choose other feedback.", where="/filter")
     try:
-        return route(found, asked.budget, asked.seed)
+        return route(gathered, asked.budget, asked.seed)
     except ValueError as error:
         raise Invalid(str(error), "Have a judge compare more, or choose other feedback.", where="/filter") from None
 

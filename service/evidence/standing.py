@@ -66,7 +66,7 @@ def bound_to(certificate: Certificate, published: Constitution | None) -> list[B
         _bound("judge", judge.name, None),
         _bound("weights", judge.revision, None),
         _bound("mode", judge.mode_name, None),
-        _bound("templates", certificate.templates, binding.templates_sha256()),
+        _bound("templates", certificate.templates, binding.templates_digest()),
         _bound("code", certificate.code.get("sha256", ""), binding.code()["sha256"]),
         _bound("constitution", certificate.constitution_hash, None if published is None else published.digest),
         *principles,

@@ -26,7 +26,7 @@ from critic.feedback.aggregate import Method, build
 from critic.run.folder.export import JsonLines
 from service.answers.datasets import Counts, Table
 from service.bounds.lanes import Stop
-from service.bounds.watching import Client
+from service.bounds.watching import WaitingClient
 from service.context import Service
 from service.evidence.certificates import Covering, mended, stored_certificates
 from service.labels.label_query import RETRACTED, FeedbackFilter, StoredFeedback, numbers
@@ -88,7 +88,7 @@ class DatasetRequest(BaseModel):
         return self.require_certificate if isinstance(self.require_certificate, dict) else {}
 
 
-async def make(parts: Service, client: Client | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:
+async def make(parts: Service, client: WaitingClient | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:
     """Build the next version, and store its row with the rows that ``also`` gives for it. Returns the row.
 
     Raises `Invalid` where no label gives a row, and `Busy` where too many data sets are being built. Where the

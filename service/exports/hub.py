@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from base.errors import InputError
+from base.hub_client import patient
 from critic.files.hub import hub_error
 from service.exports.offers import MANIFEST, offered
 
@@ -42,19 +43,24 @@ def _push(folder: Path, repo: str, kind: str, names: Sequence[str], card: str | 
 
     hub = HfApi()
     try:
-        url = hub.create_repo(repo, repo_type=kind, private=True, exist_ok=True)
-        if card is not None:
-            hub.upload_file(path_or_fileobj=card.encode(), path_in_repo=CARD, repo_id=repo, repo_type=kind)
-        hub.upload_folder(
-            repo_id=repo,
-            repo_type=kind,
-            folder_path=folder,
-            allow_patterns=list(names),
-            ignore_patterns=list(NOT_OF_THE_MODEL),
-            commit_message="Upload by cai-feedback",
-        )
+        with patient():
+            return _sent(hub, folder, repo, kind, names, card)
     except Exception as error:  # the boundary: the library raises its own errors, and those of two others
         raise hub_error(error, repo) from None
+
+
+def _sent(hub: Any, folder: Path, repo: str, kind: str, names: Sequence[str], card: str | None) -> str:
+    url = hub.create_repo(repo, repo_type=kind, private=True, exist_ok=True)
+    if card is not None:
+        hub.upload_file(path_or_fileobj=card.encode(), path_in_repo=CARD, repo_id=repo, repo_type=kind)
+    hub.upload_folder(
+        repo_id=repo,
+        repo_type=kind,
+        folder_path=folder,
+        allow_patterns=list(names),
+        ignore_patterns=list(NOT_OF_THE_MODEL),
+        commit_message="Upload by cai-feedback",
+    )
     return f"{folder} is at {url} (a new repository is private)"
 
 

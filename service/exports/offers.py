@@ -81,8 +81,8 @@ class Offer:
                 except RowError as error:
                     self.left_out[error.reason] += 1
 
-    def _read(self, found: Iterable[Found]) -> Iterator[Feedback]:
-        for one in found:
+    def _read(self, rows: Iterable[Found]) -> Iterator[Feedback]:
+        for one in rows:
             if isinstance(one, Broken):
                 self.left_out[one.reason] += 1
             else:

@@ -189,7 +189,7 @@ def _spoken_feedback(feedback: Feedback) -> Feedback:
 
 def _spoken_row(row: Columns) -> Columns:
     thinking = thoughts_in(row)
-    return row | {name: [_spoken(message) for message in row[name]] for name in thinking} if thinking else row
+    return row | {name: list(map(_spoken, row[name])) for name in thinking} if thinking else row
 
 
 def thoughts_in(row: Columns) -> list[str]:

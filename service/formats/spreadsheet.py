@@ -23,7 +23,9 @@ from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.rating import FIVE
+from critic.files.containers.sheets import sheet_rows
 from critic.files.inputs import RowError, prompt_messages
+from critic.files.naming import Naming
 from critic.records import Record
 from service.formats.base import (
     DATA_TABLES,
@@ -40,7 +42,7 @@ from service.formats.base import (
 )
 from service.formats.jsonl import from_own
 from service.formats.parts.columns import OWN_COLUMNS
-from service.formats.parts.xlsx import Cell, XlsxWriter, xlsx_rows
+from service.formats.parts.xlsx import Cell, XlsxWriter
 
 _BOUND = ("sources", "annotators", "principles", "constitutions", "constitution_hashes")
 _LISTS = ("messages", "tags", "responses", "ranks", "scale", "by_principle", "deciding", *_BOUND)
@@ -114,8 +116,15 @@ class SpreadsheetFormat(Format):
     def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield what each row's annotator said."""
         if path.suffix.lower() == ".xlsx":
-            return Reading(xlsx_rows(path), source, self._from_row)
-        return read_rows(path, source, self._from_row)
+            return Reading(sheet_rows(path, path.name, self._named()).rows, source, self._from_row)
+        return read_rows(path, source, self._from_row, self._named())
+
+    def _named(self) -> Naming:
+        """Return which columns are read."""
+        single = (self.prompt, self.prompt_id, self.annotator, self.group, self.choice)
+        said = (self.critique, self.demonstration, *self.ranks, *self.ratings, *self.thumbs)
+        names = {*single, *said, *self.responses, *self.models, *(name for own in _OWN for name in own)}
+        return Naming(lambda name: name in names)
 
     def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
         """Write the entries as one sheet; see the module's docstring."""
@@ -169,7 +178,8 @@ class SpreadsheetFormat(Format):
         if self.prompt is not None:
             return prompt_messages({"prompt": columns.get(self.prompt)}), texts
         split = [text.partition(self.prompt_ends) for text in texts]
-        if not all(end for _, end, _ in split) or len({before for before, _, _ in split}) != 1:
+        befores = {before for before, _, _ in split}
+        if len(befores) != 1 or not all(end for _, end, _ in split):
             raise RowError("no_shared_prompt", f"the responses don't begin alike, up to {self.prompt_ends!r}")
         return prompt_messages({"prompt": split[0][0]}), [text for _, _, text in split]
 

@@ -198,11 +198,11 @@ class Jobs:
         quiet = 0
         while True:
             ended = (await self.get(id)).state in ENDED  # asked first: an event may come between
-            while found := await self.events(id, after, 500):
+            while page := await self.events(id, after, 500):
                 quiet = 0
-                for event in found:
+                for event in page:
                     yield event
-                after = found[-1]["seq"]
+                after = page[-1]["seq"]
             if ended:
                 return
             await asyncio.sleep(LOOK_SECONDS)
@@ -235,9 +235,9 @@ class Jobs:
     async def _count(self) -> None:
         query = select(jobs.c.kind, jobs.c.state, func.count()).group_by(jobs.c.kind, jobs.c.state)
         async with self._database.read() as connection:
-            found = (await connection.execute(query)).all()
+            counts = (await connection.execute(query)).all()
         metrics.JOBS.clear()
-        for kind, state, count in found:
+        for kind, state, count in counts:
             metrics.JOBS.labels(kind, state).set(count)
 
 

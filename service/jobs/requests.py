@@ -32,13 +32,13 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 ROWS_AT_MOST = 100_000  # in a request; an upload may hold more
 
 
-class Asked(BaseModel):
+class AnyRequest(BaseModel):
     """Base of all requests: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Source(Asked):
+class Source(AnyRequest):
     """Where rows come from: exactly one of these.
 
     ``rows`` stand in the request. ``upload`` is the id of an uploaded file. ``job`` is an earlier job, with the
@@ -73,13 +73,13 @@ else:
     BoundedLimits = bounded(RunLimits)
 
 
-class Settings(BoundedSettings):
+class JobSettings(BoundedSettings):
     """The settings of a run, with bounds."""
 
     model_config = ConfigDict(strict=True)
 
 
-class JobRequest(Asked):
+class JobRequest(AnyRequest):
     """Base of what kinds of jobs are asked for. A kind says its name as ``kind: Literal["..."]``.
 
     Fields of the type `Source`, or lists of these, say what the job reads. A ``constitution`` is fixed to the version
@@ -98,7 +98,7 @@ class Judging(BoundedLimits, JobRequest):
         default=[], max_length=16, description="Engines by name. None: the default engine."
     )
     modes: list[Mode] = Field(default=[], max_length=16, description="One for each judge, one for all, or none.")
-    settings: Settings = Settings()
+    settings: JobSettings = JobSettings()
     cluster: Name | None = Field(
         default=None,
         description="A configured Ray cluster to run on. Costs are not counted there, and answers of other jobs not "
@@ -119,7 +119,7 @@ class Judging(BoundedLimits, JobRequest):
         return self
 
 
-class SettingsOfAll(Asked):
+class SettingsOfAll(AnyRequest):
     """Those settings of every trainer that a request may make, in its bounds; `trainers.config` says what they mean."""
 
     max_steps: int | None = Field(default=None, ge=1, le=1_000_000)

@@ -57,7 +57,7 @@ def new_key(
     row = {
         "id": id,
         "name": name,
-        "hash": _hash(secret),
+        "hash": _sha256(secret),
         "scopes": sorted(set(scopes)),
         "annotator": annotator,
         "created_at": now(),
@@ -68,11 +68,11 @@ def new_key(
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownKey:
     """A key as the database knew it, and when to ask again."""
 
     until: float  # of the monotonic clock
-    hash: str
+    sha256: str
     caller: Caller
     expires_at: datetime | None
 
@@ -99,8 +99,8 @@ class Keys:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._believed = EARLIEST
-        self._asked: dict[str, asyncio.Task[_Known | str]] = {}
-        self._known: dict[str, _Known] = {}
+        self._asked: dict[str, asyncio.Task[_KnownKey | str]] = {}
+        self._known: dict[str, _KnownKey] = {}
 
     async def caller(self, text: str | None) -> Caller:
         """Who the key ``text`` belongs to. Raises `Unauthorized` where that is nobody, or nobody any more."""
@@ -109,7 +109,7 @@ class Keys:
             raise _refused("no API key" if not text else "this is no API key of this service")
         _, id, secret = parts
         known = await self._look_up(id)
-        if not secrets.compare_digest(known.hash, _hash(secret)):
+        if not secrets.compare_digest(known.sha256, _sha256(secret)):
             raise _refused("the API key is wrong")
         self._must_be_valid(known.expires_at)
         return known.caller
@@ -120,7 +120,7 @@ class Keys:
         self._must_be_valid(known.expires_at)
         return known.caller
 
-    async def _look_up(self, id: str) -> _Known:
+    async def _look_up(self, id: str) -> _KnownKey:
         known = self._known.get(id)
         if known is None or known.until < time.monotonic():
             known = await self._find(id)
@@ -141,7 +141,7 @@ class Keys:
         self._known.pop(id, None)
         self._asked.pop(id, None)  # it may have been asked before the change
 
-    async def _find(self, id: str) -> _Known:
+    async def _find(self, id: str) -> _KnownKey:
         asked = self._asked.get(id)
         if asked is None:
             asked = self._asked[id] = asyncio.create_task(self._ask(id))
@@ -151,7 +151,7 @@ class Keys:
             raise _refused(known)
         return known
 
-    async def _ask(self, id: str) -> _Known | str:
+    async def _ask(self, id: str) -> _KnownKey | str:
         """What the database knows of a key, or why that is nobody's."""
         row = await self._database.look(
             lambda connection: connection.execute(_KEY, {"id": id}).mappings().one_or_none(),
@@ -162,12 +162,12 @@ class Keys:
             return "the API key is wrong" if row is None else "the API key was revoked"
         self._believed = row["believed"] or EARLIEST
         caller = Caller(id, row["name"], frozenset(row["scopes"]), row["annotator"], row["group"])
-        known = _Known(time.monotonic() + CACHED_SECONDS, row["hash"], caller, row["expires_at"])
+        known = _KnownKey(time.monotonic() + CACHED_SECONDS, row["hash"], caller, row["expires_at"])
         if self._asked.get(id) is asyncio.current_task():  # else it was changed here meanwhile
             self._known[id] = known
         return known
 
-    def _end(self, id: str, asked: asyncio.Task[_Known | str]) -> None:
+    def _end(self, id: str, asked: asyncio.Task[_KnownKey | str]) -> None:
         if self._asked.get(id) is asked:
             del self._asked[id]
         if not asked.cancelled():
@@ -181,7 +181,7 @@ def require(caller: Caller, scopes: Sequence[Scope]) -> None:
         raise Forbidden(f"the key {caller.name!r} lacks the scope {needed}", "Use a key that has it.")
 
 
-def _hash(secret: str) -> str:
+def _sha256(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

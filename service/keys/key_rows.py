@@ -1,13 +1,13 @@
 """API keys in the database, and links that sign in by them, as administrators have them through the service."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, select, update
 
 from service.keys import administrators
 from service.keys.auth import Caller, NewKey, audited
-from service.keys.sessions import Link
+from service.keys.sessions import SignInLink
 from service.refusals import not_found
 from service.store.database import Database, insert_rows
 from service.store.repeats.idempotency import Once
@@ -19,7 +19,7 @@ async def add(once: Once, made: NewKey, answer: Any, caller: Caller) -> None:
     await once.insert({keys: [made.row], **audited(caller, "key.made", made.id, name=made.row["name"])}, answer)
 
 
-async def add_link(once: Once, key: str, made: Link, answer: Any, caller: Caller) -> None:
+async def add_link(once: Once, key: str, made: SignInLink, answer: Any, caller: Caller) -> None:
     """Store a new link of a key. ``answer`` is what a repeated request is told."""
     await once.insert({links: [made.row], **audited(caller, "link.made", key)}, answer)
 
@@ -54,6 +54,14 @@ async def revoke(database: Database, id: str, caller: Caller) -> RowMapping:
             await administrators.one_left(connection, before)
             await connection.run_sync(insert_rows, audited(caller, "key.revoked", id))
         return row
+
+
+async def names(database: Database, ids: Iterable[str | None]) -> dict[str, str]:
+    """What keys are called, by their ids."""
+    wanted = sorted({id for id in ids if id is not None})
+    async with database.read() as connection:
+        rows = await connection.execute(select(keys.c.id, keys.c.name).where(keys.c.id.in_(wanted)))
+    return {row.id: row.name for row in rows}
 
 
 async def for_labelling(database: Database, annotator: str) -> str | None:

@@ -69,7 +69,7 @@ class Retention:
                 await connection.execute(delete(table).where(table.c.expires_at < at - KEPT_AFTER))
             if settings.annotator_days is None:
                 return []
-            found = []
+            removed = []
             for id in await self._idle(connection, at - timedelta(days=settings.annotator_days)):
                 if await _is_needed(connection, id):
                     log.warning("the annotator %s has the last administrator's key, and is not erased", id)
@@ -77,8 +77,8 @@ class Retention:
                 await erase(connection, id)
                 entry = {"at": now(), "key": None, "action": "annotator.erased", "target": id}
                 await connection.execute(audit.insert(), {**entry, "detail": {"days": settings.annotator_days}})
-                found.append(id)
-        return found
+                removed.append(id)
+        return removed
 
     async def _idle(self, connection: AsyncConnection, since: datetime) -> list[str]:
         """The annotators without a label since then."""

@@ -35,7 +35,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class SignInLink:
     """A link that was just made: ``token`` is its address's end, and told only now. ``row`` is what the table keeps."""
 
     token: str
@@ -43,16 +43,16 @@ class Link:
     row: dict[str, Any]
 
 
-def new_link(key: str, hours: float = LINK_HOURS) -> Link:
+def new_link(key: str, hours: float = LINK_HOURS) -> SignInLink:
     """Draw a link that signs in once as the holder of the key of this id."""
     token, at = secrets.token_urlsafe(24), now()
     expires_at = at + timedelta(hours=hours)
-    row = {"id": _hash(token), "key": key, "created_at": at, "expires_at": expires_at, "used_at": None}
-    return Link(token, expires_at, row)
+    row = {"id": _sha256(token), "key": key, "created_at": at, "expires_at": expires_at, "used_at": None}
+    return SignInLink(token, expires_at, row)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownSession:
     """A session as the database knew it, and when to ask again."""
 
     until: float  # of the monotonic clock
@@ -72,7 +72,7 @@ class Sessions:
 
     def __init__(self, database: Database, keys: Keys, hours: float) -> None:
         self._database, self._keys, self._time = database, keys, timedelta(hours=hours)
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _KnownSession] = {}
         self._changes = 0  # of sessions here: what was asked before one is not remembered after it
 
     async def begin(self, key: str) -> str:
@@ -83,7 +83,7 @@ class Sessions:
 
     async def find(self, token: str) -> Session:
         """The session of a browser. Raises `Unauthorized` where it is over, or its key is."""
-        id = _hash(token)
+        id = _sha256(token)
         known = self._known.get(id)
         if known is None or known.until < time.monotonic():
             known = await self._find(id)
@@ -94,13 +94,13 @@ class Sessions:
             await self._renew(id)
         return Session(id, caller, csrf(token))
 
-    async def _find(self, id: str) -> _Known | None:
+    async def _find(self, id: str) -> _KnownSession | None:
         changes, until = self._changes, time.monotonic() + CACHED_SECONDS
         row = await self._database.look(lambda connection: connection.execute(_SESSION, {"id": id}).one_or_none())
         if row is None:
             self._known.pop(id, None)
             return None
-        known = _Known(until, row.key, row.expires_at)
+        known = _KnownSession(until, row.key, row.expires_at)
         if len(self._known) > REMEMBERED:
             self._known.clear()
         if changes == self._changes:
@@ -120,7 +120,7 @@ class Sessions:
     async def peek(self, token: str) -> Caller:
         """Whose link it is, without using it. Raises `Unauthorized` where it can't be used any more."""
         async with self._database.read() as connection:
-            row = (await connection.execute(select(links).where(links.c.id == _hash(token)))).one_or_none()
+            row = (await connection.execute(select(links).where(links.c.id == _sha256(token)))).one_or_none()
         if row is None:
             raise _over("this link is none of ours")
         if row.used_at is not None:
@@ -134,7 +134,7 @@ class Sessions:
         caller = await self.peek(token)
         session = secrets.token_urlsafe(32)
         async with self._database.transaction() as connection:
-            unused = update(links).where(links.c.id == _hash(token), links.c.used_at.is_(None))
+            unused = update(links).where(links.c.id == _sha256(token), links.c.used_at.is_(None))
             unused = unused.where(links.c.expires_at > self._keys.time)
             if not (await connection.execute(unused.values(used_at=now()))).rowcount:
                 raise _over("this link was used already")
@@ -143,7 +143,7 @@ class Sessions:
 
     def _row(self, token: str, key: str) -> dict[str, Any]:
         at = now()
-        return {"id": _hash(token), "key": key, "created_at": at, "expires_at": at + self._time}
+        return {"id": _sha256(token), "key": key, "created_at": at, "expires_at": at + self._time}
 
     async def _renew(self, id: str) -> None:
         async with self._database.transaction() as connection:
@@ -154,10 +154,10 @@ class Sessions:
 
 def csrf(token: str) -> str:
     """What forms bring along that were made for the browser with this cookie."""
-    return _hash(f"csrf {token}")
+    return _sha256(f"csrf {token}")
 
 
-def _hash(token: str) -> str:
+def _sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -50,7 +50,7 @@ class Counted(Share):
         self._size += n
 
 
-class Rated:
+class RatedBy:
     """One rater's figures."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Agreement:
         self.groups_left_out: set[str] = set()
         self.principles_left_out: set[str] = set()
         self._principles = 0
-        self.raters: dict[Rater, Rated] = {}
+        self.raters: dict[Rater, RatedBy] = {}
         self.left_out: set[Rater] = set()
         self.pairs: dict[tuple[Rater, Rater], Kappa] = {}
         self._paired: set[Rater] = set()
@@ -118,7 +118,7 @@ class Agreement:
     def _add(self, labels: Sequence[StoredFeedback]) -> None:
         self.items += 1
         self.labels += len(labels)
-        touched: dict[Rater, Rated] = {}
+        touched: dict[Rater, RatedBy] = {}
         for label in labels:
             rater = Rater(label.source, label.annotator)
             rated = self._rated(rater)
@@ -180,7 +180,7 @@ class Agreement:
             self.groups[group] = Together()
         return self.groups[group]
 
-    def _rated(self, rater: Rater) -> Rated | None:
+    def _rated(self, rater: Rater) -> RatedBy | None:
         """The rater's figures; None where so many others came first."""
         if rater not in self.raters:
             if len(self.raters) == MOST_RATERS:
@@ -189,7 +189,7 @@ class Agreement:
                 return None
             if len(self.raters) < MOST_PAIRED:
                 self._paired.add(rater)
-            self.raters[rater] = Rated()
+            self.raters[rater] = RatedBy()
         return self.raters[rater]
 
     def _add_unit(self, unit: Values, group_of: Mapping[Rater, Group]) -> None:
@@ -231,7 +231,7 @@ def _counts(together: Iterable[Together]) -> Iterator[Counted]:
             yield figures.agreement
 
 
-def _shares(raters: Mapping[Rater, Rated]) -> Iterator[Counted]:
+def _shares(raters: Mapping[Rater, RatedBy]) -> Iterator[Counted]:
     for rated in raters.values():
         yield from rated.shares()
 
@@ -282,7 +282,7 @@ def _pair(number: int) -> tuple[int, int]:
     return number - second * (second - 1) // 2, second
 
 
-def _lean(label: StoredFeedback, rated: Rated) -> None:
+def _lean(label: StoredFeedback, rated: RatedBy) -> None:
     """Count whether the preferred response is the one that was shown first, and whether it is the longer one."""
     chosen = label.label.prefers
     if chosen is None:

@@ -95,14 +95,14 @@ def long_form(row: Any) -> Any:
     """Return ``row`` as `critic.feedback.Feedback` reads it; what is malformed is left for that to refuse."""
     if not isinstance(row, dict):
         return row
-    found = {"source": "human"} | row
+    form = {"source": "human"} | row
     if "prompt" in row:
-        found["prompt"] = prompt_of(row["prompt"])
+        form["prompt"] = prompt_of(row["prompt"])
     if "responses" in row:
-        found["responses"] = responses_of(row["responses"])
+        form["responses"] = responses_of(row["responses"])
     if "label" in row:
-        found["label"] = label_of(row.get("kind"), row["label"])
-    return found
+        form["label"] = label_of(row.get("kind"), row["label"])
+    return form
 
 
 def prompt_of(prompt: Any) -> Any:
@@ -131,10 +131,9 @@ def label_of(kind: Any, label: Any) -> Any:
 def faults_of(error: ValidationError, at: str = "") -> list[Fault]:
     """What is wrong with a record, by JSON pointers below ``at``: the first of them, and how many more there are."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    faults = [
-        Fault(where=at + "".join(f"/{part}" for part in fault["loc"]), problem=_sentence(fault["msg"]))
-        for fault in errors[:FAULTS]
-    ]
+    faults = []
+    for fault in errors[:FAULTS]:
+        faults.append(Fault(where=at + "".join(f"/{part}" for part in fault["loc"]), problem=_sentence(fault["msg"])))
     if len(errors) > FAULTS:
         faults.append(Fault(where=at, problem=f"and {len(errors) - FAULTS:,} more faults"))
     return faults

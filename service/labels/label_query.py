@@ -58,14 +58,14 @@ class FeedbackFilter(BaseModel):
     def conditions(self) -> list[ColumnElement[bool]]:
         """What the rows of the table ``feedback`` must fulfil."""
         names = ("kind", "source", "annotator", "group", "constitution", "project", "item", "job")
-        found = [feedback.c[name] == value for name in names if (value := getattr(self, name)) is not None]
+        conditions = [feedback.c[name] == value for name in names if (value := getattr(self, name)) is not None]
         if self.flagged is not None:
-            found.append(feedback.c.flag.is_not(None) if self.flagged else feedback.c.flag.is_(None))
+            conditions.append(feedback.c.flag.is_not(None) if self.flagged else feedback.c.flag.is_(None))
         if self.since is not None:
-            found.append(feedback.c.seq >= _first_since(self.since))
+            conditions.append(feedback.c.seq >= _first_since(self.since))
         if self.until is not None:
-            found.append(feedback.c.seq <= _last_until(self.until))
-        return found
+            conditions.append(feedback.c.seq <= _last_until(self.until))
+        return conditions
 
 
 class Retraction(BaseModel):

@@ -86,12 +86,12 @@ class Labels:
         """
         if not measured:
             self.texts.check(row)
-        found = long_form(row)
-        if isinstance(found, dict):
-            _as_own(found, caller)
-            await self._bind_annotator(found)
-            await self._bind_constitution(found)
-        given = Feedback.model_validate(found, context=STORABLE if storable else None)
+        form = long_form(row)
+        if isinstance(form, dict):
+            _as_own(form, caller)
+            await self._bind_annotator(form)
+            await self._bind_constitution(form)
+        given = Feedback.model_validate(form, context=STORABLE if storable else None)
         await self.must_be_principles(given)
         return given
 
@@ -115,13 +115,13 @@ class Labels:
             row["group"] = group if row.get("group") is None else row["group"]
 
     async def _bind_constitution(self, row: dict[str, Any]) -> None:
-        ref, hash, principle = (row.get(name) for name in ("constitution", "constitution_hash", "principle"))
+        ref, given, principle = (row.get(name) for name in ("constitution", "constitution_hash", "principle"))
         if not isinstance(ref, str):
-            if hash is not None:
+            if given is not None:
                 raise InputError("a hash alone names no constitution", where="/constitution", fix="Give NAME@VERSION.")
             return
         bound = await self._constitution(ref)
-        if hash not in (None, bound.digest):
+        if given not in (None, bound.digest):
             problem = f"{bound.ref} has the hash {bound.digest}, not this one"
             raise InputError(problem, where="/constitution_hash", fix="Leave it out: the server binds it.")
         if isinstance(principle, str) and principle not in bound.principles:
@@ -132,10 +132,12 @@ class Labels:
         if (known := self._known.get(ref)) is not None:
             return known
         try:
-            found = await self.constitutions.get(ref)
+            constitution = await self.constitutions.get(ref)
         except InputError as error:
             raise InputError(error.problem, where="/constitution", fix=error.fix) from None
-        bound = _Bound(found.ref, found.digest, frozenset(principle.id for principle in found.principles))
+        bound = _Bound(
+            constitution.ref, constitution.digest, frozenset(principle.id for principle in constitution.principles)
+        )
         self._known[bound.ref] = bound  # a published version never changes
         return bound
 
@@ -156,8 +158,8 @@ class Labels:
         if len(self._annotators) > REMEMBERED:
             self._annotators.clear()
         until = time.monotonic() + REMEMBERED_SECONDS
-        found = self._annotators[annotator] = _Annotator(until, row is not None, row.group if row else None)
-        return found
+        known = self._annotators[annotator] = _Annotator(until, row is not None, row.group if row else None)
+        return known
 
 
 def _as_own(row: dict[str, Any], caller: Caller) -> None:

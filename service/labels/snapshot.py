@@ -107,8 +107,8 @@ def labels_by_item(connection: Connection, chosen: Select[Any], stop: Stop) -> I
     much to be in memory together.
     """
     order = chosen.order_by(feedback.c.item, feedback.c.seq).execution_options(yield_per=500)
-    with connection.execute(order) as found:  # who stops reading leaves no cursor open
-        yield from _labels(connection, (number for (number,) in found), stop)
+    with connection.execute(order) as numbers:  # who stops reading leaves no cursor open
+        yield from _labels(connection, (number for (number,) in numbers), stop)
 
 
 def _labels(connection: Connection, numbers: Iterator[int], stop: Stop) -> Iterator[StoredFeedback]:

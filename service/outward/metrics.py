@@ -37,7 +37,8 @@ BATCH = Histogram(
 )
 
 
-METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"))
+"""That HTTP knows."""
 OTHER = "other"
 
 

@@ -32,7 +32,7 @@ def public(text: str) -> str:
         return text
     for pattern, instead in _RULES:
         text = pattern.sub(instead, text)
-    return _PATH.sub(lambda found: os.path.basename(found[0].rstrip("/")), text)
+    return _PATH.sub(lambda path: os.path.basename(path[0].rstrip("/")), text)
 
 
 def _may_hold(text: str) -> bool:

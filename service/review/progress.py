@@ -1,5 +1,6 @@
 """How far a project is: by annotator, and by the group (the pool) that annotators belong to."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -129,10 +130,11 @@ async def _pools(connection: AsyncConnection, project: str, people: Sequence[Ann
     )
     given = {row.group: row for row in await connection.execute(query)}
     groups = {*given, *(one.group for one in people)}
+    sizes = Counter(one.group for one in people)
     return [
         PoolProgress(
             group=group,
-            annotators=sum(one.group == group for one in people),
+            annotators=sizes[group],
             labels=given[group].labels if group in given else 0,
             items=given[group].items if group in given else 0,
         )

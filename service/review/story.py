@@ -164,7 +164,8 @@ async def _datasets(connection: AsyncConnection, item: str) -> list[InDataset]:
 
 async def _models(connection: AsyncConnection, versions: Sequence[InDataset], runs: Sequence[str]) -> list[Learnt]:
     """The models whose jobs say that they were given one of these data sets or runs."""
-    named = {f"dataset {one.name}@{one.version}" for one in versions} | {f"job {run}" for run in runs}
+    named = {f"dataset {one.name}@{one.version}" for one in versions}
+    named |= {f"job {run}" for run in runs}
     query = (
         select(models.c.name, models.c.trainer, models.c.job, job_events.c.body)
         .join(jobs, jobs.c.id == models.c.job)

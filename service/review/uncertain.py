@@ -50,7 +50,7 @@ def least_sure(connection: Connection, asked: UncertainQuery) -> list[Uncertain]
             constitution=row.constitution,
             probability=row.probability,
             prompt=_asked(row.prompt)[:SHOWN_CHARACTERS],
-            responses=[response["text"][:SHOWN_CHARACTERS] for response in row.responses],
+            responses=_shown(row.responses),
         )
         for row in rows
     ]
@@ -84,6 +84,10 @@ def _query(asked: UncertainQuery) -> Select[Any]:
         .order_by(each.c.distance, feedback.c.seq)
         .limit(asked.limit)
     )
+
+
+def _shown(responses: Any) -> list[str]:
+    return [response["text"][:SHOWN_CHARACTERS] for response in responses]
 
 
 def _asked(prompt: Any) -> str:

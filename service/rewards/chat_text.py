@@ -22,7 +22,7 @@ class ChatTextError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class TurnMarks:
     """A turn is ``start`` role ``after_role`` content ``end``."""
 
     start: str
@@ -31,9 +31,9 @@ class Template:
 
 
 TEMPLATES = (
-    Template("<|im_start|>", "\n", "<|im_end|>"),  # ChatML: Qwen, SmolLM ...
-    Template("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),  # Llama 3
-    Template("<start_of_turn>", "\n", "<end_of_turn>"),  # Gemma
+    TurnMarks("<|im_start|>", "\n", "<|im_end|>"),  # ChatML: Qwen, SmolLM ...
+    TurnMarks("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),  # Llama 3
+    TurnMarks("<start_of_turn>", "\n", "<end_of_turn>"),  # Gemma
 )
 
 
@@ -47,8 +47,8 @@ def split(query: str, prompt: str | None) -> tuple[Prompt, str | None]:
         if last.role != "assistant":
             raise ChatTextError("the query does not end with an answer in a known chat template; send prompts, too")
         return _prompt(turns), answer_of(last.content)
-    before, found, response = query.partition(prompt) if prompt else (query, "", "")
-    if not found or before.strip() not in ("", *_BEGINNINGS):
+    before, given, response = query.partition(prompt) if prompt else (query, "", "")
+    if not given or before.strip() not in ("", *_BEGINNINGS):
         raise ChatTextError("the query does not begin with its prompt")
     return prompt_of(prompt), answer_of(_without_end(response), prompt)
 
@@ -87,7 +87,7 @@ def _turns(text: str) -> list[Message] | None:
     return None
 
 
-def _turn(text: str, template: Template) -> Message:
+def _turn(text: str, template: TurnMarks) -> Message:
     role, _, content = text.partition(template.after_role)
     if role.strip() not in _ROLES:
         raise ChatTextError(f"a turn of {role.strip()[:40]!r} can't be read; expected system, user or assistant")

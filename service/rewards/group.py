@@ -60,14 +60,17 @@ class GroupAnswer(BaseModel):
         """Return the answer for what a group came to."""
         errors = [grade.error for grade in compared.grades if grade.error is not None]
         metrics = {"comparisons": float(compared.asked), "unread": float(compared.asked - len(compared.results))}
+        rewards = [grade.reward for grade in compared.grades]
+        problems = [grade.problem or None for grade in compared.grades]
+        comparison_results = [
+            {"response_i": first, "response_j": second, "judge_idx": 0, "probability": probability}
+            for first, second, probability in compared.results
+        ]
         return cls(
-            rewards=[grade.reward for grade in compared.grades],
+            rewards=rewards,
             errors=[grade.error for grade in compared.grades],
-            problems=[grade.problem or None for grade in compared.grades],
-            comparison_results=[
-                {"response_i": first, "response_j": second, "judge_idx": 0, "probability": probability}
-                for first, second, probability in compared.results
-            ],
+            problems=problems,
+            comparison_results=comparison_results,
             metrics=metrics | ({"mean_error": fmean(errors)} if errors else {}),
         )
 
@@ -75,12 +78,12 @@ class GroupAnswer(BaseModel):
 async def compared(source: ComparisonRewards, prompt: Prompt, texts: Sequence[str | None]) -> Compared:
     """Compare those ``texts`` that there are. A response that came to none has no reward, and costs the others none."""
     places = [number for number, text in enumerate(texts) if text is not None]
-    found = await source.compared(prompt, [text for text in texts if text is not None], "interactive")
+    among_read = await source.compared(prompt, [text for text in texts if text is not None], "interactive")
     grades = [Grade(None, NO_ANSWER)] * len(texts)
-    for place, grade in zip(places, found.grades, strict=True):
+    for place, grade in zip(places, among_read.grades, strict=True):
         grades[place] = grade
-    results = [(places[first], places[second], probability) for first, second, probability in found.results]
-    return Compared(grades, results, found.asked)
+    results = [(places[first], places[second], probability) for first, second, probability in among_read.results]
+    return Compared(grades, results, among_read.asked)
 
 
 def text_of(response: str | dict[str, Any]) -> str | None:

@@ -11,21 +11,21 @@ from base.together import together
 from constitution import Constitution, Principle
 from critic.engine import Engine, EngineError, Unavailable
 from critic.records import Prompt
-from critic.rewarding.grade import Grade, Source
+from critic.rewarding.grade import Grade, GradeSource
 from critic.rewarding.sources import rewards_of
 
 # A prompt and what was answered: None where the policy thought and never came to an answer.
 Answer = tuple[Prompt, str | None]
 
 
-async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
+async def rewards(source: GradeSource, answers: Sequence[Answer]) -> list[Grade]:
     """A grade for each answer, in order. Raises `EngineError` where not one of them has a reward."""
     by_prompt: dict[str, list[int]] = {}
-    found: dict[int, Grade] = {}
+    by_number: dict[int, Grade] = {}
     texts: dict[int, str] = {}
     for number, (prompt, text) in enumerate(answers):
         if text is None:
-            found[number] = Grade(None, "it is all thoughts: there is no answer to reward")
+            by_number[number] = Grade(None, "it is all thoughts: there is no answer to reward")
         else:
             texts[number] = text
             by_prompt.setdefault(prompt.key, []).append(number)
@@ -42,16 +42,16 @@ async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
                 return
             errors.append(error)
             grades = [Grade(None, str(error))] * len(numbers)
-        found.update(zip(numbers, grades, strict=True))
+        by_number.update(zip(numbers, grades, strict=True))
 
     await together(grade(numbers) for numbers in by_prompt.values())
-    grades = [found[number] for number in range(len(answers))]
+    grades = [by_number[number] for number in range(len(answers))]
     if all(grade.reward is None for grade in grades):
         raise errors[0] if errors else EngineError(grades[0].problem)
     return grades
 
 
-def source_of(engine: Engine, constitution: Constitution | None, group: str | None) -> Source:
+def source_of(engine: Engine, constitution: Constitution | None, group: str | None) -> GradeSource:
     """What gives ``engine``'s rewards. Raises `InputError` where it needs a constitution, or reads none."""
     source = rewards_of(engine, constitution, group)
     check_untagged(source)

@@ -62,14 +62,16 @@ def compute_scores(
 
 
 def _prompt(extra_info: Mapping[str, Any] | None) -> Any:
-    found = extra_info or {}
-    prompt = found["prompt"] if found.get("prompt") is not None else found.get("question")
+    info = extra_info or {}
+    prompt = info["prompt"] if info.get("prompt") is not None else info.get("question")
     if prompt is None:
         raise RewardError(
             "extra_info has neither `prompt` nor `question`: the reward is that of an answer to something"
         )
     # Parquet gives lists as arrays.
-    return prompt if isinstance(prompt, str) else [{key: turn[key] for key in ("role", "content")} for turn in prompt]
+    if isinstance(prompt, str):
+        return prompt
+    return [{"role": turn["role"], "content": turn["content"]} for turn in prompt]
 
 
 def _post(service: Mapping[str, Any], body: bytes) -> Any:

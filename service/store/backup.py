@@ -164,9 +164,9 @@ def _rows(connection: Connection) -> Iterator[tuple[Table, Mapping[str, Any]]]:
 def _reflected(connection: Connection) -> list[Table]:
     """The tables as the database has them now, in an order in which none refers to a later one."""
     there = set(inspect(connection).get_table_names()) & (set(tables.metadata.tables) - LEFT_OUT)
-    found = MetaData()
-    found.reflect(connection, only=sorted(there))
-    ordered = [table for table in found.sorted_tables if table.name in there]
+    metadata = MetaData()
+    metadata.reflect(connection, only=sorted(there))
+    ordered = [table for table in metadata.sorted_tables if table.name in there]
     for column in (column for table in ordered for column in table.columns):
         if isinstance(column.type, JSON):  # where a column may be empty, null means that it is, and no JSON value
             column.type = JSON(none_as_null=bool(column.nullable))
@@ -174,18 +174,18 @@ def _reflected(connection: Connection) -> list[Table]:
 
 
 def _insert(connection: Connection, lines: Iterator[Line], file: Path) -> Counter[str]:
-    found = {table.name: table for table in _reflected(connection)}
+    tables = {table.name: table for table in _reflected(connection)}
     counts: Counter[str] = Counter()
     for name, group in groupby(lines, key=lambda line: line.get("table")):
         if name is None:
             if [*islice(group, 2)] == [{"end": counts.total()}]:
                 return counts
             break
-        if name not in found or name in counts:
+        if name not in tables or name in counts:
             raise _Broken(f"the table {str(name)[:40]!r} is not expected here")
-        typed = (_typed(found[name], line.get("row"), number) for number, line in enumerate(group, 1))
+        typed = (_typed(tables[name], line.get("row"), number) for number, line in enumerate(group, 1))
         for rows in portions(typed, ROWS_WRITTEN, TextBounds.size):
-            connection.execute(insert(found[name]), rows)
+            connection.execute(insert(tables[name]), rows)
             counts[name] += len(rows)
     raise _Broken(CHANGED)
 
@@ -237,13 +237,13 @@ def _typed(table: Table, row: Any, number: int) -> Line:
     place = f"row {number} of {table.name}"
     if not isinstance(row, dict) or set(row) != {column.name for column in table.columns}:
         raise _Broken(f"{place} has other columns than the table")
-    found: Line = {}
+    typed: Line = {}
     for column in table.columns:
         try:
-            found[column.name] = _value(column, row[column.name])
+            typed[column.name] = _value(column, row[column.name])
         except (TypeError, ValueError):
             raise _Broken(f"{place}: {column.name} holds what the column can't") from None
-    return found
+    return typed
 
 
 def _value(column: Column[Any], value: Any) -> Any:

@@ -56,12 +56,14 @@ def moved(before: datetime, here: datetime, running: timedelta | None) -> dateti
 
 async def _latest(connection: AsyncConnection) -> datetime:
     """The believed time so far; of a database that has none yet, that of its latest rows."""
-    found: datetime | None = (await connection.execute(select(clock.c.believed).with_for_update())).scalar_one_or_none()
-    if found is not None:
-        return found
-    found = await _of_rows(connection)
-    await connection.execute(insert(clock), {"id": 1, "believed": found})
-    return found
+    latest: datetime | None = (
+        await connection.execute(select(clock.c.believed).with_for_update())
+    ).scalar_one_or_none()
+    if latest is not None:
+        return latest
+    latest = await _of_rows(connection)
+    await connection.execute(insert(clock), {"id": 1, "believed": latest})
+    return latest
 
 
 async def _of_rows(connection: AsyncConnection) -> datetime:

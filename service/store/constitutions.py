@@ -66,8 +66,8 @@ class Constitutions:
 
     async def get(self, ref: str) -> Constitution:
         """The constitution ``NAME@VERSION``, or the newest of ``NAME``. Raises `InputError` where there is none."""
-        if ("@" in ref or time.monotonic() < self._fresh_until) and (found := self._loaded.get(self._pinned(ref))):
-            return found
+        if ("@" in ref or time.monotonic() < self._fresh_until) and (loaded := self._loaded.get(self._pinned(ref))):
+            return loaded
         if not is_reference(ref):
             raise InputError(
                 f"{ref[:100]!r} names no constitution", where="constitution", fix="expected NAME or NAME@VERSION"
@@ -94,11 +94,13 @@ class Constitutions:
 
     def checked(self, content: bytes, look: Callable[[], None] = lambda: None) -> Constitution:
         """As `check`, in a thread, and of what was `refresh`-ed before; ``look`` may end it by raising."""
-        found = self._with_file(content, lambda file: load(file, root=self._root, look=look))
-        ids = [found.name, *(p.id for p in found.principles), *(p.group.id for p in found.principles if p.group)]
+        constitution = self._with_file(content, lambda file: load(file, root=self._root, look=look))
+        ids = [constitution.name]
+        ids += [principle.id for principle in constitution.principles]
+        ids += [principle.group.id for principle in constitution.principles if principle.group]
         if long := [id for id in ids if len(id) > MAX_ID]:
             raise InputError(f"{long[0][:40]!r}... is longer than {MAX_ID} characters", where=FILE, fix="shorten it")
-        return found
+        return constitution
 
     async def publish(self, constitution: Constitution, content: bytes, also: Rows) -> bool:
         """Store a text that was checked, and the rows ``also``; False where the same bytes are published already.
@@ -144,7 +146,7 @@ class Constitutions:
         for (name, version), content in new.items():
             _write(self._root / name / f"{version}.yaml", content)
             listed[f"{name}/{version}.yaml"] = checksum(content)
-        lines = "".join(f"{sha}  {name}\n" for name, sha in listed.items())
+        lines = "".join(f"{sha256}  {name}\n" for name, sha256 in listed.items())
         _write(self._root / CHECKSUMS, lines.encode())
         return published(self._root)
 
@@ -154,12 +156,12 @@ class Constitutions:
     def _load(self, pinned: str) -> Constitution:
         try:
             with _hidden(self._root):
-                found = load(pinned, root=self._root)
+                constitution = load(pinned, root=self._root)
         except InputError as error:
             raise InputError(error.problem, where=error.where or "constitution", fix=error.fix) from None
         # Computed here, once, and not on the event loop.
-        _ = found.digest, [principle.digest for principle in found.principles]
-        return found
+        _ = constitution.digest, [principle.digest for principle in constitution.principles]
+        return constitution
 
     def _is_published(self, constitution: Constitution, content: bytes) -> bool:
         """Whether these very bytes are there. Raises `Conflict` where publishing them would break a rule."""

@@ -28,12 +28,12 @@ class File:
 @cache
 def known() -> dict[str, File]:
     """All files, by name. Nothing else is ever read for a request."""
-    found = {}
+    by_name = {}
     for file in files("service.web").joinpath("static").iterdir():
         content = file.read_bytes()
         version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
-        found[file.name] = File(content, TYPES[file.name.rpartition(".")[2]], version)
-    return found
+        by_name[file.name] = File(content, TYPES[file.name.rpartition(".")[2]], version)
+    return by_name
 
 
 def asset(name: str) -> str:

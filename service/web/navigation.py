@@ -7,7 +7,7 @@ from service.keys.auth import Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MenuEntry:
     """One entry: its address, its text's name, and who sees it (one of ``scopes``, and ``annotator``s alone)."""
 
     path: str
@@ -25,19 +25,19 @@ class Place:
 
 
 PLACES = (
-    Place("/label", "nav.label", ("label",), annotators_only=True),
-    Place("/projects", "nav.projects", ("read", "feedback")),
-    Place("/search", "nav.search", ("read", "feedback")),
-    Place("/jobs", "nav.jobs", ("read", "jobs")),
-    Place("/datasets", "nav.datasets", ("read", "feedback")),
-    Place("/certificates", "nav.certificates", ("read", "feedback")),
-    Place("/models", "nav.models", ("read", "jobs")),
-    Place("/constitutions", "nav.constitutions", ("read",)),
-    Place("/people", "nav.people", ("admin",)),
+    MenuEntry("/label", "nav.label", ("label",), annotators_only=True),
+    MenuEntry("/projects", "nav.projects", ("read", "feedback")),
+    MenuEntry("/search", "nav.search", ("read", "feedback")),
+    MenuEntry("/jobs", "nav.jobs", ("read", "jobs")),
+    MenuEntry("/datasets", "nav.datasets", ("read", "feedback")),
+    MenuEntry("/certificates", "nav.certificates", ("read", "feedback")),
+    MenuEntry("/models", "nav.models", ("read", "jobs")),
+    MenuEntry("/constitutions", "nav.constitutions", ("read",)),
+    MenuEntry("/people", "nav.people", ("admin",)),
 )
 
 
-def entries(visit: Any, path: str) -> list[tuple[Place, bool]]:
+def entries(visit: Any, path: str) -> list[tuple[MenuEntry, bool]]:
     """The entries that a visitor sees, each with whether it is where they are."""
     if visit is None:
         return []

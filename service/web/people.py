@@ -1,10 +1,13 @@
 """People who label: who there is, and links by which they come in. For administrators."""
 
 import uuid
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 
+from base.errors import InputError
+from service import problems
 from service.answers.annotators import Annotator
 from service.api import keys as key_routes
 from service.api.keys import KeyRequest, LinkRequest
@@ -14,9 +17,10 @@ from service.api.paging import Cursor
 from service.context import Parts, Service
 from service.keys import key_rows
 from service.keys.auth import Caller
-from service.refusals import not_found
+from service.refusals import ProblemDocument, Refusal, not_found
 from service.store.repeats.idempotency import Once
 from service.web.forms import requested
+from service.web.manage.asking import typed
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
@@ -30,16 +34,18 @@ Admin = Annotated[Visit, signed_in("admin")]
 @router.get("/people")
 async def people(request: Request, visit: Admin, parts: Parts, cursor: Cursor = None) -> Response:
     """Everyone, and a form to invite one more."""
-    page = await annotator_routes.listed(visit.caller, parts, limit=AT_ONCE, cursor=cursor)
-    return render(request, "people.html.j2", people=page.items, following=page.next, made=None)
+    return await _listed(request, visit, parts, cursor=cursor)
 
 
 @router.post("/people")
 async def invite(request: Request, visit: Admin, form: Form, parts: Parts) -> Response:
     """Make an annotator, and a link for them."""
     values = {"name": text_of(form, "name").strip(), "group": text_of(form, "group").strip() or None}
-    asked = requested(AnnotatorRequest, values)
-    annotator = await annotator_routes.make(asked, visit.caller, parts, _once(parts, visit.caller))
+    try:
+        asked = requested(AnnotatorRequest, values)
+        annotator = await annotator_routes.make(asked, visit.caller, parts, _once(parts, visit.caller))
+    except (InputError, Refusal) as error:
+        return await _listed(request, visit, parts, given=values, problem=problems.of(error).public())
     return await _with_link(request, visit, parts, annotator)
 
 
@@ -57,8 +63,30 @@ async def _with_link(request: Request, visit: Visit, parts: Service, annotator: 
     link = await key_routes.link(key, LinkRequest(), visit.caller, parts, _once(parts, visit.caller))
     address = f"{request.url.scheme}://{request.url.netloc}{link.path}"
     made = {"name": annotator.name, "address": address, "expires_at": link.expires_at}
-    page = await annotator_routes.listed(visit.caller, parts, limit=AT_ONCE)
-    return render(request, "people.html.j2", people=page.items, following=page.next, made=made)
+    return await _listed(request, visit, parts, made=made)
+
+
+async def _listed(
+    request: Request,
+    visit: Visit,
+    parts: Service,
+    *,
+    cursor: str | None = None,
+    made: Mapping[str, Any] | None = None,
+    given: Mapping[str, str | None] | None = None,
+    problem: ProblemDocument | None = None,
+) -> Response:
+    page = await annotator_routes.listed(visit.caller, parts, limit=AT_ONCE, cursor=cursor)
+    return render(
+        request,
+        "people.html.j2",
+        status=200 if problem is None else problem.status,
+        people=page.items,
+        following=page.next,
+        made=made,
+        given=typed(given or {}),
+        problem=problem,
+    )
 
 
 async def _key_of(parts: Service, annotator: Annotator, caller: Caller) -> str:

@@ -63,7 +63,8 @@ def csv(name: str, rows: Sequence[Mapping[str, Any]]) -> Response:
     text = io.StringIO()
     made = writer.DictWriter(text, columns)
     made.writeheader()
-    made.writerows({column: _cell(value) for column, value in row.items()} for row in flat)
+    for row in flat:
+        made.writerow({column: _cell(value) for column, value in row.items()})
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}.csv"}
     return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
 

@@ -4,11 +4,12 @@ There the browser's session is found, its requests are counted as those of its k
 anything is done, every error becomes a page, and every answer has the site's policy.
 """
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
@@ -32,7 +33,10 @@ SAFE = ("GET", "HEAD")
 MOST_FIELDS, MOST_FILES = 5000, 20
 MARKDOWN_CHARACTERS = 32_000  # of one page, which takes a third of a second at most: nobody else is answered then
 STRANGERS_BYTES = 16 * 1024  # of a body whose sender isn't signed in
+SECRET = ("csrf", "key", "once")  # fields that are never shown again
 LONGEST_FIELD = 16 * 2**20  # bytes; `max_body_bytes` comes first
+
+_WORDLESS = re.compile(r"[!-~]*")  # an id, a choice, a number: ASCII without a space
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +179,31 @@ def _failed(request: Request, error: Exception) -> Response:
     if request.headers.get("accept") == "application/json":
         return problem.response()
     document = problem.public()
-    response = render(request, "problem.html.j2", status=document.status, problem=document)
+    back, written = _came_from(request), _written(request)
+    response = render(request, "problem.html.j2", status=document.status, problem=document, back=back, written=written)
     response.headers.update(problem.headers)
     return response
+
+
+def _written(request: Request) -> list[str]:
+    """What somebody wrote into a form that was refused: it is given back, whatever the reason.
+
+    Words, that is: several, or of letters other than ASCII's. Ids, choices and numbers have none, and keys stay out.
+    """
+    form: FormData = getattr(request.state, "form", FormData())
+    texts = [value for name, value in form.multi_items() if name not in SECRET and isinstance(value, str)]
+    written = [text for text in texts if text.strip() and not _WORDLESS.fullmatch(text)]
+    return [text.encode(errors="replace").decode() for text in written]  # half a character can't be sent
+
+
+def _came_from(request: Request) -> str:
+    """The page of ours that a form stood on; the first page where the browser doesn't say."""
+    try:
+        came = urlsplit(request.headers.get("referer", ""))
+    except ValueError:  # no browser says such a thing
+        return "/"
+    address = came.path + (f"?{came.query}" if came.query else "")
+    return local(address) if came.netloc == request.url.netloc else "/"
 
 
 def sign_in_address(request: Request) -> str:

@@ -26,10 +26,12 @@ def test_each_kind_of_change_is_told_apart() -> None:
     d = diff(a, b)
     assert [p.id for p in d.added] == ["new"]
     assert [p.id for p in d.removed] == ["gone"]
-    assert [(c.id, [f.field for f in c.fields]) for c in d.reworded] == [("said", ["critique"]), ("both", ["opposite"])]
-    assert [(c.id, [(f.field, f.before, f.after) for f in c.fields]) for c in d.reweighted] == [
-        ("weighed", [("weight", "1", "2"), ("applies_to", "", "coding")]),
-        ("both", [("priority", "1", "2"), ("group", "", "g (1 agree, 0 disagree, 0 pass)")]),
+    assert [(c.id, f.field) for c in d.reworded for f in c.fields] == [("said", "critique"), ("both", "opposite")]
+    assert [(c.id, f.field, f.before, f.after) for c in d.reweighted for f in c.fields] == [
+        ("weighed", "weight", "1", "2"),
+        ("weighed", "applies_to", "", "coding"),
+        ("both", "priority", "1", "2"),
+        ("both", "group", "", "g (1 agree, 0 disagree, 0 pass)"),
     ]
     assert d.unchanged == ("kept",)
     assert [(f.field, f.before, f.after) for f in d.header] == [("title", "Demo", "New title")]

@@ -11,7 +11,7 @@ import pytest
 from constitution import InputError, load
 from constitution.dump import dump
 from constitution.importers import FORMATS, Imported, cai_paper, langchain, polis
-from constitution.importers.base import LeftOut
+from constitution.importers.base import LeftOutPart
 
 PAPER = {
     "requests": "CritiqueRevisionInstructions.json",
@@ -74,7 +74,7 @@ def test_a_few_shot_goes_to_the_principle_that_it_answers(tmp_path: Path) -> Non
     assert (example.prompt, example.response) == ("Help  me.\n\nMy boat sinks.", "No.")
     assert (example.critique, example.revision) == ("It is curt.", "Of course!")
     assert imported.left_out == (
-        LeftOut("critique and revision few-shots", 1, "they answer a request that no principle makes"),
+        LeftOutPart("critique and revision few-shots", 1, "they answer a request that no principle makes"),
     )
 
 
@@ -184,7 +184,7 @@ def test_a_list_becomes_principles_with_ids_of_their_own(tmp_path: Path) -> None
     assert (first.title, first.critique, first.revision) == ("Be Kind!", "Say what is unkind.", "Make it kind.")
     assert second.title == "Say what is wrong."
     assert first.statement == 'The response needs no change under this request: "Make it kind."'
-    assert imported.left_out == (LeftOut("key 'lc'", 1, "a principle has no such field"),)
+    assert imported.left_out == (LeftOutPart("key 'lc'", 1, "a principle has no such field"),)
     assert loads_again(imported, tmp_path)
 
 
@@ -216,14 +216,11 @@ def test_a_list_of_something_else_is_refused(tmp_path: Path, data: object, probl
 # --- Polis ----------------------------------------------------------------------------------------------------------
 
 COMMENTS = "comment-id,author-id,moderated,comment-body\n0,0,1,Be kind.\n1,0,0,Be rude.\n2,0,-1,Spam.\n3,0,1,Unseen.\n"
-VOTES = "participant,group-id,n-votes,0,1,2\n" + "".join(
-    [
-        *(f"{i},0,3,1.0,-1.0,1\n" for i in range(6)),
-        *(f"{i},0,2,0.0,1.0,\n" for i in range(6, 8)),
-        *(f"{i},1,1,1,,\n" for i in range(8, 12)),
-        "12,,1,1,1,1\n",
-    ]
-)
+VOTES = "participant,group-id,n-votes,0,1,2\n"
+VOTES += "".join(f"{i},0,3,1.0,-1.0,1\n" for i in range(6))
+VOTES += "".join(f"{i},0,2,0.0,1.0,\n" for i in range(6, 8))
+VOTES += "".join(f"{i},1,1,1,,\n" for i in range(8, 12))
+VOTES += "12,,1,1,1,1\n"
 
 
 @pytest.fixture
@@ -262,7 +259,7 @@ def test_one_principle_for_each_statement_and_group_that_backs_it(poll: list[Pat
 def test_groups_with_few_votes_are_left_out_and_counted(poll: list[Path]) -> None:
     imported = polis.read(poll, name="p", version="1.0.0", min_support=0.5, min_votes=5)
     assert [p.id for p in imported.constitution.principles] == ["comment-0-group-0"]
-    assert LeftOut("statements of a group", 1, "fewer than 5 of the group voted") in imported.left_out
+    assert LeftOutPart("statements of a group", 1, "fewer than 5 of the group voted") in imported.left_out
 
 
 def _break_votes(files: list[Path]) -> None:

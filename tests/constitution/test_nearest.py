@@ -8,7 +8,7 @@ KNOWN = ("learning_rate", "max_steps", "num_train_epochs", "lr_scheduler_type", 
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "known"),
     [
         ("learning_rat", "learning_rate"),
         ("learning-rate", "learning_rate"),
@@ -19,8 +19,8 @@ KNOWN = ("learning_rate", "max_steps", "num_train_epochs", "lr_scheduler_type", 
         ("xyzzy", None),
     ],
 )
-def test_the_nearest_is_found(name: str, found: str | None) -> None:
-    assert nearest(name, KNOWN, {"lr": "learning_rate"}) == found
+def test_the_nearest_is_found(name: str, known: str | None) -> None:
+    assert nearest(name, KNOWN, {"lr": "learning_rate"}) == known
 
 
 def test_an_alias_of_something_that_is_not_known_here_is_none() -> None:

@@ -35,9 +35,8 @@ def test_trainers_read_what_a_kind_gives(kind: str, data: st.DataObject) -> None
     for table, row in label.rows():
         example = parse({name: value for name, value in row.items() if value is not None})
         assert isinstance(example, OF_TABLE[table])
-        assert [message.content for message in example.prompt.messages] == [
-            message["content"] for message in row["prompt"]
-        ]
+        expected = [message["content"] for message in row["prompt"]]
+        assert [message.content for message in example.prompt.messages] == expected
         assert example.group == label.group
         assert row["constitution_hashes"] == ([label.constitution_hash] if label.constitution_hash else [])
 

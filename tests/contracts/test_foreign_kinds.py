@@ -66,7 +66,8 @@ PAIRS = '{"prompt": "Say one", "response_a": "One.", "response_b": "One, I think
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package with two files more, and a file of pairs."""
     folder = tmp_path_factory.mktemp("house")
-    shutil.copytree(ROOT / "critic", folder / "critic", ignore=shutil.ignore_patterns("__pycache__"))
+    # With what is compiled, but for what another process is writing now.
+    shutil.copytree(ROOT / "critic", folder / "critic", ignore=shutil.ignore_patterns("*.pyc.*"))
     (folder / "critic/engines/echoer.py").write_text(ENGINE, encoding="utf-8")
     (folder / "critic/judging/modes/shorter.py").write_text(MODE, encoding="utf-8")
     (folder / "pairs.jsonl").write_text(PAIRS, encoding="utf-8")

@@ -95,27 +95,28 @@ def test_unknown_formats_and_options() -> None:
 @given(labels=st.lists(feedbacks(), max_size=5))
 def test_our_own_formats_keep_feedback_as_it_is(name: str, labels: list[Feedback]) -> None:
     named = [label.model_copy(update={"where": "labels.jsonl:3"}) for label in labels]
-    found, lost, _ = through(name, "feedback", named)
-    assert found == named
+    back, lost, _ = through(name, "feedback", named)
+    assert back == named
     assert not lost
 
 
 @pytest.mark.parametrize(("name", "table"), [(name, table) for name, table in WRITTEN if table != "feedback"])
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_rows_of_a_data_set_come_back(name: str, table: Table, data: st.DataObject) -> None:
     kinds = ["comparison", "correction"] if table == "pairs" else [GIVES[table]]
     labels = data.draw(st.lists(feedbacks(kinds), min_size=1, max_size=4))
     rows = [row for label in labels for given, row in label.rows() if given == table]
     if name == "nemo-rl":  # of two, a ranking comes back as a comparison
         rows = [row for row in rows if len(row.get("responses", "abc")) > 2]
-    found, lost, _ = through(name, table, rows)
-    assert not [broken for broken in found if isinstance(broken, Broken)]
+    read_back, lost, _ = through(name, table, rows)
+    assert not [broken for broken in read_back if isinstance(broken, Broken)]
     skipped = sum(count for reason, count in lost.items() if reason.startswith("skipped"))
-    assert len(found) == len(rows) - skipped
+    assert len(read_back) == len(rows) - skipped
     if not skipped:
-        back = [row for label in found if isinstance(label, Feedback) for _, row in label.rows()]
-        assert [_kept(name, table, row) for row in back] == [_kept(name, table, row) for row in rows]
+        back = [row for label in read_back if isinstance(label, Feedback) for _, row in label.rows()]
+        expected = [_kept(name, table, row) for row in rows]
+        assert [_kept(name, table, row) for row in back] == expected
 
 
 def _kept(name: str, table: Table, row: Columns) -> Columns:
@@ -150,8 +151,8 @@ def test_entries_of_another_table_are_refused(name: str, table: Table, tmp_path:
 def test_what_a_run_exports_can_be_written(name: str, table: Table) -> None:
     made = row(judgements=[judgement([], 0.75)], revisions=[[revision("short", "Nile.")]])
     records = list(TABLES[table].records(made, provenance()))
-    found, lost, _ = through(name, table, records)
-    assert [label.kind for label in found if isinstance(label, Feedback)] == [GIVES[table]]
+    labels, lost, _ = through(name, table, records)
+    assert [label.kind for label in labels if isinstance(label, Feedback)] == [GIVES[table]]
     assert name == "jsonl" or lost["policy"] == 1
 
 
@@ -174,14 +175,14 @@ JSON = st.recursive(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "suffix"), JSON_FORMATS)
 @given(rows=st.lists(st.dictionaries(WORDS, JSON, max_size=8), min_size=1, max_size=3))
-@settings(max_examples=80)
+@settings(max_examples=25)  # for each of many formats
 def test_no_row_breaks_a_reader(name: str, suffix: str, rows: list[Columns]) -> None:
     text = json.dumps(rows) if suffix == ".json" else "\n".join(map(json.dumps, rows))
-    for found in read_text(name, text, suffix):
-        assert isinstance(found, Feedback | Broken)
-        if isinstance(found, Broken):
-            assert found.where and found.reason and found.detail
-            found.detail.encode()
+    for label in read_text(name, text, suffix):
+        assert isinstance(label, Feedback | Broken)
+        if isinstance(label, Broken):
+            assert label.where and label.reason and label.detail
+            label.detail.encode()
 
 
 @given(st.sampled_from(list(KINDS)), st.data())
@@ -189,8 +190,8 @@ def test_no_damage_to_feedback_breaks_our_reader(kind: str, data: st.DataObject)
     raw = data.draw(feedbacks([kind], turns=1)).model_dump(mode="json")
     target = data.draw(st.sampled_from([raw["label"], raw["prompt"], raw["responses"][0], raw]))
     target[data.draw(st.sampled_from(list(target)))] = data.draw(JSON)
-    (found,) = read_text("jsonl", json.dumps(raw), ".jsonl")
-    assert isinstance(found, Feedback | Broken)
+    (label,) = read_text("jsonl", json.dumps(raw), ".jsonl")
+    assert isinstance(label, Feedback | Broken)
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if ".jsonl" in FORMATS[name].suffixes and name != "argilla"])

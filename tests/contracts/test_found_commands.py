@@ -46,7 +46,8 @@ def shout(text: str) -> None:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package `service` with three commands more: alone, in a group of files, and with commands of its own."""
     folder = tmp_path_factory.mktemp("house")
-    shutil.copytree(ROOT / "service", folder / "service", ignore=shutil.ignore_patterns("__pycache__"))
+    # With what is compiled, but for what another process is writing now.
+    shutil.copytree(ROOT / "service", folder / "service", ignore=shutil.ignore_patterns("*.pyc.*"))
     room = folder / "service/cli/commands/evidence"
     (room / "loudness.py").write_text(COMMAND.format(name="loudness"), encoding="utf-8")
     (room / "evaluate/volume.py").write_text(COMMAND.format(name="volume"), encoding="utf-8")
@@ -113,7 +114,7 @@ def test_what_listings_say_is_what_each_command_says() -> None:
     assert isinstance(root, FoundGroup)
     told = {path: " ".join((command.help or "").partition("\n\n")[0].split()) for path, command in every(root)}
     evaluate = Path(commands.__path__[0]) / "evidence" / "evaluate"
-    for place in (*(command.place for command in root.found), *in_folder("evaluate", evaluate)):
+    for place in (*(command.place for command in root.listed), *in_folder("evaluate", evaluate)):
         path = ("evaluate", place.name) if place.path.parent == evaluate else (place.name,)
         assert told.get(path, description(place)) == description(place)
     assert {("generate",), ("evaluate", "judge"), ("constitution", "diff"), ("jobs", "submit")} <= told.keys()

@@ -72,7 +72,8 @@ async def test_a_cancelled_wait_leaves_the_claim_alone(ledger: Ledger) -> None:
 async def test_many_commits_at_once(ledger: Ledger) -> None:
     keys = [f"{i:064x}" for i in range(3000)]
     await asyncio.gather(*(ledger.commit(key, [i], 0.0) for i, key in enumerate(keys)))
-    assert [ledger.get(key) for key in keys] == [[i] for i in range(3000)]
+    expected = [[i] for i in range(3000)]
+    assert [ledger.get(key) for key in keys] == expected
 
 
 async def test_costs_add_up_and_outlive_the_process(ledger: RunStore, tmp_path: Path) -> None:

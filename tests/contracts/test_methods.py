@@ -109,11 +109,12 @@ from pathlib import Path
 
 sys.modules["tests"] = tests = types.ModuleType("tests")  # a package may have installed one of this name
 tests.__path__ = [sys.argv[3]]
+from benchmarks.serving import spawned
 from service.settings import Settings
 from tests.service.jobs.processes import submit, until, working
 
 async def main(folder, given):
-    async with working(folder, Settings.model_validate(given["settings"])) as api:
+    async with working(folder, Settings.model_validate(given["settings"]), spawned) as api:
         for asked, code in given["refused"]:
             answer = await api.admin.post("/v1/jobs", json=asked)
             assert answer.status_code == code, answer.text

@@ -38,8 +38,8 @@ def test_ranked_pairs_are_transitive_where_comparisons_go_in_a_circle() -> None:
     assert {(p.chosen.text, p.rejected.text) for p in plain.pairs} == {("a", "b"), ("b", "c"), ("c", "a")}
     ranked = pair(answers("abc"), circle, RANKED)
     assert [(p.chosen.text, p.rejected.text) for p in ranked.pairs] == [("a", "b"), ("a", "c"), ("c", "b")]
-    [found] = ranked.rankings
-    assert found.ranks == (1, 3, 2) and not ranked.drops
+    [ranking] = ranked.rankings
+    assert ranking.ranks == (1, 3, 2) and not ranked.drops
     odds = [p.probability / (1 - p.probability) for p in ranked.pairs]
     assert odds[0] == pytest.approx(odds[1] * odds[2]), "a over b is a over c, times c over b"
 

@@ -9,7 +9,7 @@ from base.together import together
 from constitution import Constitution, Principle
 from constitution.schema import Group
 from critic.engine import EngineError, Sampling
-from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
+from critic.engines.scripted import Failure, Script, ScriptedEngine, ScriptedRule
 from critic.judging.jury import Juror, Jury
 from critic.judging.modes import MODES
 from critic.pipeline import Pipeline
@@ -95,7 +95,7 @@ async def test_nothing_to_revise_empty_and_unchanged_are_outcomes_not_revisions(
         "revised": Script(queue=("It is rude.", "better")),
     }
     for outcome, script in answers.items():
-        policy = Script(replies=(Rule(reply="same"),))
+        policy = Script(replies=(ScriptedRule(reply="same"),))
         run = pipeline(script, policy=policy, samples=1, revisions=1, strategy="revision")
         row = await run.run(line())
         assert [r.outcome for r in row.chains[0].revisions] == [outcome]
@@ -110,9 +110,9 @@ async def test_revision_strategy_pairs_an_answer_with_its_last_revision() -> Non
 
 
 async def test_equal_and_empty_answers_are_dropped_by_name() -> None:
-    same = await pipeline(Script(replies=(Rule(reply="same"),)), revisions=0).run(line())
+    same = await pipeline(Script(replies=(ScriptedRule(reply="same"),)), revisions=0).run(line())
     assert not same.judgements and not same.pairs and reasons(same) == [("pair", "equal_sides")]
-    policy = Script(queue=("", "  "), replies=(Rule(reply="good"),))
+    policy = Script(queue=("", "  "), replies=(ScriptedRule(reply="good"),))
     empty = await pipeline(Script(), policy=policy, revisions=0, samples=2).run(line())
     assert reasons(empty) == [("response", "empty_response")] * 2 and not empty.pairs
 
@@ -132,7 +132,9 @@ async def test_unreadable_votes_make_no_pair_and_no_tie() -> None:
 
 async def test_principles_apply_by_tag() -> None:
     of = constitution(principle("always"), principle("code", applies_to=["coding"]))
-    asked = [{v.principle for v in (await pipeline(Script(), of).run(line(tags=t))).votes()} for t in ((), ("coding",))]
+    asked = []
+    for t in ((), ("coding",)):
+        asked.append({v.principle for v in (await pipeline(Script(), of).run(line(tags=t))).votes()})
     assert asked == [{"always"}, {"always", "code"}]
     only = constitution(principle("code", applies_to=["coding"]))
     row = await pipeline(Script(), only).run(line())
@@ -145,18 +147,19 @@ async def test_groups_judge_apart() -> None:
         principle("all"), principle("a", group=Group(id="north")), principle("b", group=Group(id="south"))
     )
     row = await pipeline(Script(), of, revisions=0).run(line())
-    assert [(j.group, {v.principle for v in j.votes}) for j in row.judgements] == [
-        (None, {"all"}),
-        ("north", {"a"}),
-        ("south", {"b"}),
-    ]
+    by_group = []
+    for judgement in row.judgements:
+        by_group.append((judgement.group, {vote.principle for vote in judgement.votes}))
+    assert by_group == [(None, {"all"}), ("north", {"a"}), ("south", {"b"})]
     assert {pair.group for pair in row.pairs} <= {None, "north", "south"}
 
 
 async def test_k_principles_are_drawn_for_each_comparison() -> None:
     of = constitution(*(principle(f"p{i}") for i in range(8)))
     row = await pipeline(Script(), of, judge_principles=2, samples=4, revisions=0).run(line())
-    drawn = [frozenset(v.principle for v in j.votes) for j in row.judgements]
+    drawn = []
+    for j in row.judgements:
+        drawn.append(frozenset(v.principle for v in j.votes))
     assert all(len(ids) == 2 for ids in drawn) and len(set(drawn)) > 1
 
 

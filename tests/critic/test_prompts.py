@@ -18,7 +18,7 @@ from constitution.schema import Example
 from critic import prompts
 from critic.engine import Completion, Lane, Node, Request, Score, reads
 from critic.engines import parse_spec
-from critic.engines.scripted import Rule, Script, ScriptedEngine
+from critic.engines.scripted import Script, ScriptedEngine, ScriptedRule
 from critic.judging import mode_of
 from critic.judging.base import Question
 from critic.judging.modes.logprob import Logprob
@@ -78,7 +78,7 @@ def asked(mode: str) -> str:
             return await super().score(tree, lane)
 
     shown: list[str] = []
-    judge = Judge(Script(replies=(Rule(reply="Both are short."),)))
+    judge = Judge(Script(replies=(ScriptedRule(reply="Both are short."),)))
     spec = "systemone:m" if mode.startswith("decision") else "scripted:s"
     asyncio.run(mode_of(mode, parse_spec(spec)).votes(judge, QUESTION))
     return "\n=========\n".join(shown) + "\n"
@@ -113,7 +113,7 @@ def test_prompts_are_as_in_their_snapshots(name: str) -> None:
 
 def test_every_template_is_hashed() -> None:
     folder = Path(prompts.__file__).parent / "templates"
-    assert sorted(prompts.template_hashes()) == sorted(file.stem for file in folder.glob("*.j2"))
+    assert sorted(prompts.template_digests()) == sorted(file.stem for file in folder.glob("*.j2"))
 
 
 def test_text_is_a_value_and_never_a_template() -> None:

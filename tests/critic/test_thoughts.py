@@ -10,7 +10,7 @@ import pytest
 
 from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.engine import Completion, Lane, Request
-from critic.engines.scripted import Rule, Script, ScriptedEngine
+from critic.engines.scripted import Script, ScriptedEngine, ScriptedRule
 from critic.files.inputs import open_pairs
 from critic.records import Line, Prompt, Row
 from critic.revise import revise
@@ -20,16 +20,16 @@ from tests.factories import FakeEngine, prompt, provenance, response
 
 THINKS = Script(
     replies=(
-        Rule(match="(kind|short) critique", reply="<think>Is it kind?</think>\n\nIt could be kinder."),
-        Rule(match="(kind|short) revision", reply="<think>So I write anew.</think>\n\nA kinder answer {seed}."),
-        Rule(reply="<think>Plan {seed}.</think>\n\nAnswer {seed}."),
+        ScriptedRule(match="(kind|short) critique", reply="<think>Is it kind?</think>\n\nIt could be kinder."),
+        ScriptedRule(match="(kind|short) revision", reply="<think>So I write anew.</think>\n\nA kinder answer {seed}."),
+        ScriptedRule(reply="<think>Plan {seed}.</think>\n\nAnswer {seed}."),
     )
 )
 
 
 def everything_said(row: Row) -> list[str]:
     """All texts that are judged, learned from or shown as an answer."""
-    said = [pair.chosen.text for pair in row.pairs] + [pair.rejected.text for pair in row.pairs]
+    said = [side.text for pair in row.pairs for side in (pair.chosen, pair.rejected)]
     for chain in row.chains:
         said.append(chain.original.text)
         for revision in chain.revisions:
@@ -101,11 +101,11 @@ async def test_thoughts_without_an_answer_are_an_outcome_of_their_own(
 
 
 async def test_a_response_without_an_answer_is_dropped_with_its_reason() -> None:
-    script = Script(replies=(Rule(match="Why", reply="<think>I could go on for ever"), *THINKS.replies))
+    script = Script(replies=(ScriptedRule(match="Why", reply="<think>I could go on for ever"), *THINKS.replies))
     row = await pipeline(THINKS, policy=script).run(line())
     assert reasons(row)[:2] == [("response", "no_answer")] * 2 and not row.candidates
     assert row.drops[0].detail == "response 0: the model thought, and gave no answer"
-    empty = await pipeline(THINKS, policy=Script(replies=(Rule(reply=" "),))).run(line())
+    empty = await pipeline(THINKS, policy=Script(replies=(ScriptedRule(reply=" "),))).run(line())
     assert reasons(empty)[0] == ("response", "empty_response")
 
 
@@ -134,7 +134,7 @@ def exported(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         if format == "parquet":
             return {name: pq.read_table(tmp_path / f"{name}.parquet").to_pylist() for name in names}
         texts = {name: (tmp_path / f"{name}.jsonl").read_text() for name in names}
-        return {name: [json.loads(one) for one in text.splitlines()] for name, text in texts.items()}
+        return {name: list(map(json.loads, text.splitlines())) for name, text in texts.items()}
 
     return write
 
@@ -151,11 +151,13 @@ async def test_reasoning_is_exported_where_it_is_asked_for(format: str, exported
     assert full["sft"][0]["completion"][0]["reasoning_content"] == "So I write anew."
     assert {one["reasoning"] for one in full["feedback"] if one["kind"] == "critique"} == {"Is it kind?"}
     for table, records in plain.items():
-        assert [one | {"chosen": 0, "rejected": 0, "completion": 0} for one in records] == [
-            {key: value for key, value in one.items() if key != "reasoning"}
-            | {"chosen": 0, "rejected": 0, "completion": 0}
-            for one in full[table]
-        ]
+        expected = []
+        for one in full[table]:
+            expected.append(
+                {key: value for key, value in one.items() if key != "reasoning"}
+                | {"chosen": 0, "rejected": 0, "completion": 0}
+            )
+        assert [one | {"chosen": 0, "rejected": 0, "completion": 0} for one in records] == expected
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
@@ -171,9 +173,9 @@ async def test_what_was_exported_with_reasoning_is_read_again(exported: Callable
     row = await pipeline(THINKS).run(line())
     exported(row, "jsonl", reasoning=True)
     [read] = list(open_pairs(str(tmp_path / "pairs.jsonl"), max_chars=1000, truncate=False))
-    found = read()
-    assert isinstance(found, Line)
-    assert [one.text for one in found.item.responses] == [row.pairs[0].chosen.text, row.pairs[0].rejected.text]
+    read_line = read()
+    assert isinstance(read_line, Line)
+    assert [one.text for one in read_line.item.responses] == [row.pairs[0].chosen.text, row.pairs[0].rejected.text]
 
 
 async def test_a_script_can_think() -> None:

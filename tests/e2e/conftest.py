@@ -26,8 +26,8 @@ def vllm_python() -> Path:
 @pytest.fixture(scope="session")
 def url(vllm_python: Path, embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a vLLM server with the embedded model in float32."""
-    with served(vllm_python, embedded_model, tmp_path_factory.mktemp("vllm") / "server.log") as found:
-        yield found
+    with served(vllm_python, embedded_model, tmp_path_factory.mktemp("vllm") / "server.log") as address:
+        yield address
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ def by_lm_eval(folder: str) -> float:
         def generate_until(self, requests: Any, **_: Any) -> list[str]:
             raise NotImplementedError  # the task asks for likelihoods of letters alone
 
-    found = simple_evaluate(model=Pretended(), tasks=[multiple_choice(folder, shots=1)], bootstrap_iters=0)
-    return float(found["results"][NAME]["acc,none"])
+    evaluated = simple_evaluate(model=Pretended(), tasks=[multiple_choice(folder, shots=1)], bootstrap_iters=0)
+    return float(evaluated["results"][NAME]["acc,none"])
 
 
 def by_inspect(folder: str) -> float:

@@ -26,10 +26,12 @@ def llama_factory(folder: Path) -> dict[str, Any]:
     data = DataArguments(dataset_dir=str(folder), preprocessing_num_workers=1, overwrite_cache=True)
     model = SimpleNamespace(cache_dir=str(folder / "cache"), hf_hub_token=None)
     training = SimpleNamespace(local_process_index=0)
-    made = {}
+    made: dict[str, Any] = {}
     for name, attributes in zip(TABLES, get_dataset_list(list(TABLES), str(folder)), strict=True):
         rows = _load_single_dataset(attributes, model, data, training).to_list()
-        made[name] = [{key: row[key] for key in ("_prompt", "_response", "_system")} for row in rows]
+        made[name] = []
+        for row in rows:
+            made[name].append({key: row[key] for key in ("_prompt", "_response", "_system")})
     return made
 
 
@@ -42,7 +44,9 @@ def axolotl(folder: Path) -> dict[str, Any]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    rows = {name: [json.loads(line) for line in (folder / f"{name}.jsonl").open()] for name in TABLES}
+    rows = {}
+    for name in TABLES:
+        rows[name] = [json.loads(line) for line in (folder / f"{name}.jsonl").open()]
     of_file = {"ds_type": "json", "split": "train", "chat_template": "tokenizer_default"}
     cfg = DictDefault(
         {"datasets": [{"type": "chat_template.default", **of_file}], "train_on_inputs": False, "sequence_len": 512}
@@ -55,8 +59,9 @@ def axolotl(folder: Path) -> dict[str, Any]:
     for row in rows["sft"]:
         tokens = strategy.tokenize_prompt(row)
         learnt.append(tokenizer.decode([token for token in tokens["labels"] if token != -100]))
+    pairs = [compare(row, tokenizer=tokenizer) for row in rows["pairs"]]
     return {
-        "pairs": [compare(row, tokenizer=tokenizer) for row in rows["pairs"]],
+        "pairs": pairs,
         "ratings": [rate(row) for row in rows["ratings"]],
         "sft": learnt,
     }

@@ -69,8 +69,8 @@ class RemoteEngine:
 
     def prompts(self) -> list[list[int]]:
         """The token ids of all prompts that vLLM was given, in order."""
-        found: list[list[int]] = self._call("prompts").result()
-        return found
+        ids: list[list[int]] = self._call("prompts").result()
+        return ids
 
     def unfinished(self) -> int:
         """How many requests vLLM has under way."""
@@ -124,16 +124,16 @@ async def serve(spec: str, source: BinaryIO, sink: BinaryIO) -> None:
     watched = _watch(engine)
 
     async def answer(number: int, verb: str, arguments: tuple[Any, ...]) -> None:
-        found: object
+        reply: object
         try:
-            found = watched.get(verb) or getattr(engine, verb)
-            found = found(*arguments) if callable(found) else found
-            found = await found if asyncio.iscoroutine(found) else found
+            reply = watched.get(verb) or getattr(engine, verb)
+            reply = reply(*arguments) if callable(reply) else reply
+            reply = await reply if asyncio.iscoroutine(reply) else reply
         except asyncio.CancelledError:
-            found = None
+            reply = None
         except Exception as error:  # whatever the engine raises is raised in the test
-            found = error
-        pickle.dump((number, found), sink)
+            reply = error
+        pickle.dump((number, reply), sink)
         sink.flush()
 
     while message := await loop.run_in_executor(None, _next, source):

@@ -38,14 +38,14 @@ def openrlhf(asked: Asked) -> Any:
             return written
 
         engine = SimpleNamespace(generate=generate)
-        found: dict[str, Any] = await executor.execute(prompt, None, sampling, 8192, tokenizer, engine)
-        return found
+        rolled: dict[str, Any] = await executor.execute(prompt, None, sampling, 8192, tokenizer, engine)
+        return rolled
 
     async def rollouts() -> list[dict[str, Any]]:
         return await asyncio.gather(*(rollout(row) for row in asked["rows"]))
 
     generator = SamplesGenerator.__new__(SamplesGenerator)
-    made = [generator._process_response_into_experience(found, max_len=8192) for found in asyncio.run(rollouts())]
+    made = [generator._process_response_into_experience(rolled, max_len=8192) for rolled in asyncio.run(rollouts())]
     return [
         {
             "rewards": None if one.rewards is None else one.rewards.flatten().tolist(),
@@ -70,8 +70,8 @@ def verl(asked: Asked) -> Any:
     model = {"path": asked["tokenizer"], "tokenizer_path": None}
     worker = RewardLoopWorker(OmegaConf.create({"reward": reward, "actor_rollout_ref": {"model": model}}))
     data = _rollout(asked)
-    found = worker.loop.run_until_complete(worker.compute_score_batch(data))
-    return _by_answer(worker.reward_manager.assemble_rm_scores(data, [one["reward_score"] for one in found]))
+    scored = worker.loop.run_until_complete(worker.compute_score_batch(data))
+    return _by_answer(worker.reward_manager.assemble_rm_scores(data, [one["reward_score"] for one in scored]))
 
 
 def verl_batch(asked: Asked) -> Any:
@@ -86,8 +86,8 @@ def verl_batch(asked: Asked) -> Any:
 def _by_answer(rewards: Any) -> list[float]:
     """The rewards of tokens ``[B, T]``, each at the answer's last token, as one an answer."""
     assert ((rewards != 0).sum(-1) <= 1).all()
-    found: list[float] = rewards.sum(-1).tolist()
-    return found
+    values: list[float] = rewards.sum(-1).tolist()
+    return values
 
 
 def _rollout(asked: Asked) -> Any:
@@ -101,15 +101,17 @@ def _rollout(asked: Asked) -> Any:
     answers = [tokenizer(row["answer"])["input_ids"] + [tokenizer.eos_token_id] for row in rows]
     padded = [tokenizer.pad({"input_ids": part}, padding_side=side, return_tensors="pt")
               for part, side in ((prompts, "left"), (answers, "right"))]  # fmt: skip
+    tensors = {
+        "prompts": padded[0]["input_ids"],
+        "responses": padded[1]["input_ids"],
+        "attention_mask": torch.cat([part["attention_mask"] for part in padded], dim=1),
+    }
+    reward_model = np.array([{"ground_truth": ""} for _ in rows], dtype=object)
     return DataProto.from_dict(
-        tensors={
-            "prompts": padded[0]["input_ids"],
-            "responses": padded[1]["input_ids"],
-            "attention_mask": torch.cat([part["attention_mask"] for part in padded], dim=1),
-        },
+        tensors=tensors,
         non_tensors={
             "data_source": np.array(["rivers"] * len(rows), dtype=object),
-            "reward_model": np.array([{"ground_truth": ""} for _ in rows], dtype=object),
+            "reward_model": reward_model,
             "extra_info": np.array([{"prompt": np.array(_messages(row))} for row in rows], dtype=object),
         },
     )

@@ -32,7 +32,10 @@ def shown() -> list[list[str]]:
     """The commands of the page, in words."""
     fenced = re.findall(r"^```(?:bash)?\n(cai .*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     lines = "".join(fenced).replace("\\\n", " ").splitlines()
-    return [[ENGINES.get(word, word) for word in shlex.split(line, comments=True)[1:]] for line in lines]
+    commands = []
+    for line in lines:
+        commands.append([ENGINES.get(word, word) for word in shlex.split(line, comments=True)[1:]])
+    return commands
 
 
 def cai(*words: str) -> Result:

@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import yaml
 
 from service.exports.offers import Offer, write
 from service.formats import format_of
+from tests import warm
 from tests.conftest import unavailable
 from tests.critic.engines.conftest import make_tokenizer
 from tests.factories import small_constitution
@@ -45,9 +45,7 @@ def tokenizer_folder(folder: Path) -> Any:
 
 
 def cai(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "service.cli", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    done = warm.run([warm.CAI, *arguments], folder)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 

@@ -21,25 +21,23 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from benchmarks.serving import Served
+from benchmarks.serving import Process, Served
 from benchmarks.serving import start as serve
 from critic.run.request import RunRequest
 from critic.run.run import run
 from service.jobs.work.ledger import connect, read
 from service.store.database import database_url
 from service.store.tables import calls
+from tests import warm
 from tests.service.jobs import processes
 
-ROWS = 600
+ROWS = 400
 CALLS = ROWS * (2 + 2 * 2 + 2 * 2)  # two samples, a critique and a revision of each, two principles in both orders
 WORKERS = 2
 LATENCY = 1.0  # of a call: slow enough that the job lasts for all kills, while servers take seconds to start
 BETWEEN = 60  # calls between two kills, at most
-# Who is killed after one of each kind: a worker that stays away, one whose place and the last one's are taken again.
-VICTIMS = {
-    "sqlite": ["server", "worker", "worker", "worker"],
-    "postgresql": ["server", "worker", "worker", "postgres", "postgres"],
-}
+# Who is killed after one of each kind. A worker's place stays empty at first; later it and that one's are taken again.
+VICTIMS = {"sqlite": ["server", "worker"], "postgresql": ["server", "worker", "postgres"]}
 
 
 class Scene:
@@ -51,16 +49,16 @@ class Scene:
         self.log = folder / "calls.log"
         self.settings = processes.settings(folder, url, latency=LATENCY, log=str(self.log))
         self.server = self._serve("")
-        self.workers: list[subprocess.Popen[bytes] | None] = [self._worker() for _ in range(WORKERS)]
+        self.workers: list[Process | None] = [self._worker() for _ in range(WORKERS)]
         self.database = connect(database_url(url))
         self.lost_one = False
         self._rng = random.Random(7)
 
     def _serve(self, key: str) -> Served:
         shown: dict[str, Any] = self.settings.model_dump(mode="json")
-        return serve(self.folder / "data", self.settings.url, shown, key)
+        return serve(self.folder / "data", self.settings.url, shown, key, begin=warm.forked)
 
-    def _worker(self) -> "subprocess.Popen[bytes]":
+    def _worker(self) -> Process:
         return processes.start(self.folder, self.settings)
 
     def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:

@@ -101,7 +101,7 @@ def test_kill_with_the_embedded_model(folder: Path, monkeypatch: pytest.MonkeyPa
     options = [text for key, value in settings.items() for text in (f"--{key.replace('_', '-')}", str(value))]
     command = [warm.CAI, "generate", "--principles", str(folder / "c.yaml")]
     command += ["--prompts", str(folder / "p.txt"), "--limit", "4", "--out", str(folder / "out"), *options]
-    for calls in (3, 9, 20):
+    for calls in (3, 12):
         process = warm.Warm(command, folder, None, folder / "log", folder / "log")
         while process.poll() is None and len(keys(folder / "out")) < calls:
             time.sleep(0.02)

@@ -88,8 +88,8 @@ async def answers(engine: Engine) -> list[Completion]:
 
 
 async def votes(engine: Engine) -> list[Vote]:
-    found = await asyncio.gather(*(Logprob().votes(engine, question) for question in questions()))
-    return [vote for votes in found for vote in votes]
+    by_question = await asyncio.gather(*(Logprob().votes(engine, question) for question in questions()))
+    return [vote for votes in by_question for vote in votes]
 
 
 async def contrasts(engine: Engine) -> list[Vote]:
@@ -109,7 +109,8 @@ def probability(vote: Vote) -> float:
 
 def apart(votes: Sequence[Vote], others: Sequence[Vote]) -> float:
     """The largest difference of two votes' probabilities."""
-    assert [(v.principle, v.order) for v in votes] == [(v.principle, v.order) for v in others]
+    expected = [(v.principle, v.order) for v in others]
+    assert [(v.principle, v.order) for v in votes] == expected
     return max(abs(probability(a) - probability(b)) for a, b in zip(votes, others, strict=True))
 
 
@@ -137,10 +138,9 @@ async def test_vllm_in_process_contrasts_as_hf_does(expected: Answers, vllm_engi
 
 
 async def test_a_vllm_server_writes_what_hf_writes(expected: Answers, served: Engine) -> None:
-    found = await answers(served)
-    assert [(a.text, a.finish, a.prompt_tokens) for a in found] == [
-        (e.text, e.finish, e.prompt_tokens) for e in expected.completions
-    ]
+    served_answers = await answers(served)
+    wanted = [(e.text, e.finish, e.prompt_tokens) for e in expected.completions]
+    assert [(a.text, a.finish, a.prompt_tokens) for a in served_answers] == wanted
 
 
 async def test_a_vllm_server_votes_as_hf_does(expected: Answers, served: Engine) -> None:
@@ -151,12 +151,12 @@ async def test_one_comparison_s_votes_are_the_same_through_all_three(
     expected: Answers, vllm_engine: RemoteEngine, served: Engine
 ) -> None:
     """Printed with ``pytest -s``: the table in docs/DECISIONS.md."""
-    found = {"hf": expected.votes, "vllm": await votes(vllm_engine), "openai": await votes(served)}
+    by_engine = {"hf": expected.votes, "vllm": await votes(vllm_engine), "openai": await votes(served)}
     one = len(questions()[0].principles) * 2  # the first comparison's votes, in both orders
-    for votes_of_place in list(zip(*found.values(), strict=True))[:one]:
+    for votes_of_place in list(zip(*by_engine.values(), strict=True))[:one]:
         place = votes_of_place[0]
         told = " | ".join(f"{probability(vote):.6f}" for vote in votes_of_place)
         print(f"| `{place.principle}` | {place.order} | {told} |")
-    worst = {f"{a} and {b}": apart(found[a], found[b]) for a, b in combinations(found, 2)}
+    worst = {f"{a} and {b}": apart(by_engine[a], by_engine[b]) for a, b in combinations(by_engine, 2)}
     print(worst)
     assert max(worst.values()) < TOLERANCE

@@ -98,7 +98,9 @@ def assert_same(folder: Path, out: str) -> None:
     for name in EXPORTS:
         assert filecmp.cmp(folder / "plain" / name, folder / out / name, shallow=False), name
     store = ShardStore(folder / out)
-    rows = sorted([row.row for row in store.rows()] + [refused.row for refused in store.quarantined()])
+    rows = [row.row for row in store.rows()]
+    rows += [refused.row for refused in store.quarantined()]
+    rows.sort()
     assert rows == list(range(PROMPTS))
     assert store.calls() == (PROMPTS - 2) * CALLS_A_ROW
 
@@ -149,8 +151,6 @@ def test_a_killed_driver_goes_on_from_its_shards(folder: Path) -> None:
     end(start(folder, "again", on, latency=0.01))
     assert {path: path.stat().st_mtime_ns for path in before} == before  # what was done is not done again
     assert_same(folder, "again")
-    told = end(start(folder, "again", on))
-    assert "0 in " in told, told  # no call is left to make
     edited = small_constitution(2)
     edited["principles"][1]["compare"] += " at all"
     (folder / "c.yaml").write_text(yaml.safe_dump(edited))

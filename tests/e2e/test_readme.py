@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import service.cli
 from constitution import load
 from service.cli.opened import every
 from service.settings import Settings
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,6 +39,17 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
+def cai(folder: Path, block: str) -> str:
+    """What the commands of a block print: one a line, with comments, as a shell takes them."""
+    said = []
+    for words in filter(None, (shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines())):
+        assert words[0] == "cai", "a block that needs a shell has a test of its own"
+        done = warm.run([warm.CAI, *words[1:]], folder, timeout=1500)
+        assert done.returncode == 0, done.stdout + done.stderr
+        said.append(done.stdout)
+    return "".join(said)
+
+
 def apart(block: str) -> bool:
     """Whether a block takes long, runs a server, or needs another environment: those have tests of their own."""
     return block.startswith(("cai train", "cai align", "cai serve", "from lm_eval"))
@@ -46,7 +59,7 @@ def apart(block: str) -> bool:
 @pytest.mark.usefixtures("embedded_model")
 def test_the_blocks_run(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    said = [run(tmp_path, "bash", "-euc", block) for block in blocks("bash") if not apart(block)]
+    said = [cai(tmp_path, block) for block in blocks("bash") if not apart(block)]
     made, judged, tested, evaluated = said
     assert "chosen" in made and "mean shift" in evaluated
     assert "runs/first was made under harmlessness@1.1.0" in judged and "changed side" in judged
@@ -62,10 +75,10 @@ def test_what_trains_runs_and_gets_better(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     [train] = [block for block in blocks("bash") if block.startswith("cai train")]
     [align] = [block for block in blocks("bash") if block.startswith("cai align")]
-    assert "model:    runs/dpo-smoke/ (4 steps" in run(tmp_path, "bash", "-euc", train)
-    run(tmp_path, "bash", "-euc", align)
-    found = json.loads((tmp_path / "runs/short/report.json").read_text())
-    assert found["change"]["low"] > 0  # of the share of short answers, prompt by prompt
+    assert "model:    runs/dpo-smoke/ (4 steps" in cai(tmp_path, train)
+    cai(tmp_path, align)
+    report = json.loads((tmp_path / "runs/short/report.json").read_text())
+    assert report["change"]["low"] > 0  # of the share of short answers, prompt by prompt
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.serving import Served, serving
 from service.rewards import verl_reward
+from tests import warm
 from tests.conftest import unavailable
 from tests.critic.engines.conftest import make_tokenizer
 
@@ -45,8 +46,8 @@ HOSTILE = (
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with a rule that rewards short answers."""
     folder = tmp_path_factory.mktemp("rewards") / "data"
-    with serving(folder, engines={"short": {"spec": "verify:max-words=3"}}, worker=False) as found:
-        yield found
+    with serving(folder, begin=warm.forked, engines={"short": {"spec": "verify:max-words=3"}}, worker=False) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +191,10 @@ def verl(served: Served, tokenizer: str, verl_client: Client) -> Asks:
 
 
 def test_openrlhf_takes_the_rewards_and_the_scores_into_its_experience(openrlhf: Asks) -> None:
-    found = openrlhf(*([SHORT, LONG] * 16))
-    assert [one["rewards"] for one in found] == [one["scores"] for one in found] == [[4.0], [0.0]] * 16
-    assert all({"reward", "score"} < set(one["info"]) for one in found)
+    experience = openrlhf(*([SHORT, LONG] * 16))
+    assert [one["rewards"] for one in experience] == [[4.0], [0.0]] * 16
+    assert [one["scores"] for one in experience] == [[4.0], [0.0]] * 16
+    assert all({"reward", "score"} < set(one["info"]) for one in experience)
 
 
 def test_openrlhf_asks_a_busy_service_again(served: Served, openrlhf: Asks) -> None:
@@ -202,8 +204,8 @@ def test_openrlhf_asks_a_busy_service_again(served: Served, openrlhf: Asks) -> N
 
 def test_openrlhf_gets_no_reward_where_there_is_none(openrlhf: Asks) -> None:
     """After five attempts it has no reward, on which its trainer stops; a zero it would have learnt from."""
-    [found] = openrlhf(SHORT, engine="nobody")
-    assert found["rewards"] is None and found["scores"] is None
+    [experience] = openrlhf(SHORT, engine="nobody")
+    assert experience["rewards"] is None and experience["scores"] is None
 
 
 @pytest.mark.parametrize("client", ["verl", "verl_batch"])
@@ -224,6 +226,7 @@ def test_verl_stops_where_there_is_no_reward(verl: Asks) -> None:
 def test_hostile_answers_are_answers(openrlhf: Asks, verl: Asks) -> None:
     """Control tokens, forged turns and JSON in an answer neither end it nor become its reward."""
     expected = [4.0 if len(text.split()) <= 3 else 0.0 for text in HOSTILE]
-    assert [one["rewards"] for one in openrlhf(*HOSTILE)] == [[reward] for reward in expected]
+    wanted = [[reward] for reward in expected]
+    assert [one["rewards"] for one in openrlhf(*HOSTILE)] == wanted
     # verl leaves control tokens out of the text: what was forged by them is further words.
     assert verl(*HOSTILE) == {"made": expected}

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 def start(folder: Path, key: str = "", **scripts: Any) -> Served:
     shown = processes.settings(folder, "", **scripts).model_dump(mode="json", exclude={"worker"})
-    return serve(folder / "data", "", shown, key)
+    return serve(folder / "data", "", shown, key, begin=warm.forked)
 
 
 def client(served: Served) -> httpx2.Client:

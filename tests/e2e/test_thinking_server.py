@@ -49,8 +49,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def thinking(vllm_python: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server of the model that thinks first."""
-    with served(vllm_python, model, tmp_path_factory.mktemp("vllm") / "server.log", NAME, CONTEXT) as found:
-        yield found
+    with served(vllm_python, model, tmp_path_factory.mktemp("vllm") / "server.log", NAME, CONTEXT) as address:
+        yield address
 
 
 @pytest_asyncio.fixture
@@ -101,8 +101,8 @@ class Direct:
         ids = torch.tensor([self.tokenizer.encode(str(page), add_special_tokens=False)])
         with torch.no_grad():
             likely = self.model(ids).logits[0, -1].double().softmax(-1)
-        found = [likely[self.tokenizer.convert_tokens_to_ids(name)].item() for name in names]
-        return [value / sum(found) for value in found], sum(found), ids.shape[1]
+        probabilities = [likely[self.tokenizer.convert_tokens_to_ids(name)].item() for name in names]
+        return [value / sum(probabilities) for value in probabilities], sum(probabilities), ids.shape[1]
 
 
 def trees(ask: DecisionType) -> list[Node]:
@@ -138,7 +138,7 @@ async def test_systemone_says_what_a_direct_read_of_its_prompt_says(
 async def test_the_docs_have_its_probabilities_beside_ours(decides: Engine, model: Path) -> None:
     direct, asked = Direct(model), question()
     votes = await DecisionMode().votes(decides, asked)
-    found = {}
+    by_place = {}
     for vote in votes:
         assert vote.log_odds is not None and vote.mass is not None and vote.order is not None
         principle = next(p for p in asked.principles if p.id == vote.principle)
@@ -150,13 +150,13 @@ async def test_the_docs_have_its_probabilities_beside_ours(decides: Engine, mode
         system, conversation = prompts.conversation_parts(asked.prompt, mark)
         parts = (conversation, prompts.responses_part(first, second, mark), prompts.question_part(principle))
         ours, _, _ = direct.read("".join(part.content for part in parts), ["A", "B"], system.content)
-        found[principle.id, vote.order] = (on_first, own_page[0], ours[0], vote.mass)
-    for (name, order), values in found.items():
+        by_place[principle.id, vote.order] = (on_first, own_page[0], ours[0], vote.mass)
+    for (name, order), values in by_place.items():
         print(f"| `{name}` | {order} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
     text = (ROOT / "docs" / "DECISIONS.md").read_text()
     told = {(name, order): tuple(map(float, values)) for name, order, *values in TABLE_ROW.findall(text)}
-    assert told.keys() == found.keys()
-    for place, values in found.items():
+    assert told.keys() == by_place.keys()
+    for place, values in by_place.items():
         assert told[place] == pytest.approx(values, abs=ROUNDING)
 
 

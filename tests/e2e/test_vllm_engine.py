@@ -57,8 +57,8 @@ def ask(text: str, max_tokens: int = 24, seed: int = 0, **sampling: object) -> R
 
 @pytest.fixture(scope="module")
 def tokenizer(embedded_model: Path) -> PreTrainedTokenizerBase:
-    found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(embedded_model)
-    return found
+    pretrained: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(embedded_model)
+    return pretrained
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +85,9 @@ async def test_control_tokens_of_a_prompt_are_text(
     [ids] = vllm_engine.prompts()[-1:]
     assert ids == list(chat.encode(messages))
     control = {number: str(token) for number, token in tokenizer.added_tokens_decoder.items()}
-    found = [control[number] for number in ids if number in control]
+    names = [control[number] for number in ids if number in control]
     # The template's: the default system turn, the user's, and the assistant's, which is still open.
-    assert found == ["<|im_start|>", "<|im_end|>"] * 2 + ["<|im_start|>"]
+    assert names == ["<|im_start|>", "<|im_end|>"] * 2 + ["<|im_start|>"]
 
 
 async def test_a_tree_s_paths_have_the_tokens_of_the_hf_engine(vllm_engine: RemoteEngine, chat: Chat) -> None:
@@ -97,7 +97,8 @@ async def test_a_tree_s_paths_have_the_tokens_of_the_hf_engine(vllm_engine: Remo
     scores = await vllm_engine.score(tree)
     tokens = from_chats(tree, chat)
     assert [len(score.values) for score in scores] == [2, 2, 1]
-    assert [score.tokens for score in scores] == [read.tokens for read in tokens.reads]
+    wanted = [read.tokens for read in tokens.reads]
+    assert [score.tokens for score in scores] == wanted
     chats = ((user("<|im_start|>One."),), (user("<|im_start|>One."), user(" Two.")))
     expected = [list(chat.encode(messages)) for messages in chats]
     expected.append(list(chat.whole((*chats[0], *answer.messages), "continued").ids))
@@ -135,9 +136,9 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
 
 async def test_a_seed_fixes_an_answer_whatever_else_is_asked(vllm_engine: RemoteEngine) -> None:
     [alone] = await together(vllm_engine, [ask("Tell me a joke.", seed=1)])
-    found = await together(vllm_engine, [ask("Tell me a joke.", seed=seed) for seed in (2, 1, 3)])
-    assert found[1] == alone
-    assert len({answer.text for answer in found}) == 3
+    answers = await together(vllm_engine, [ask("Tell me a joke.", seed=seed) for seed in (2, 1, 3)])
+    assert answers[1] == alone
+    assert len({answer.text for answer in answers}) == 3
 
 
 async def together(engine: RemoteEngine, requests: Sequence[Request]) -> list[Completion]:
@@ -228,7 +229,7 @@ def test_cai_stopped_and_run_again(vllm_python: Path, embedded_model: Path, tmp_
     spec = f"vllm:{embedded_model}?dtype=float32&context=2048&kv_gib=1"
     command = [str(vllm_python.with_name("cai")), "generate", "--principles", "harmlessness@1.0.0", "--out", "out"]
     command += ["--prompts", "prompts.txt", "--policy", spec, "--judge", spec, "--revisions", "0"]
-    command += ["--judge-principles", "2", "--max-tokens", "300", "--retest", "0"]
+    command += ["--judge-principles", "2", "--max-tokens", "120", "--retest", "0"]
 
     def start() -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -256,7 +257,7 @@ def test_cai_stopped_and_run_again(vllm_python: Path, embedded_model: Path, tmp_
     assert second.returncode == 0, said
     assert_gone(second.pid)
     assert 2 <= answered < calls(tmp_path / "out") == 6 * 2 + 6 * 2 * 2  # samples; principles in both orders
-    assert not [line for line in said.splitlines() if any(w in line for w in ("vllm/", "VLLM", "WARN", "ERROR"))], said
+    assert not [word for word in ("vllm/", "VLLM", "WARN", "ERROR") if word in said], said
 
 
 def calls(out: Path) -> int:

@@ -16,10 +16,13 @@ def test_the_text_follows_the_new_weights(vllm_python: Path, embedded_model: Pat
         check=False, env={"PATH": "/usr/bin:/bin", "VLLM_CPU_KVCACHE_SPACE": "1", "PYTHONPATH": str(script.parents[2])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads(done.stdout.splitlines()[-1])
     for when in ("before", "after"):
-        ours, theirs = found[f"hf {when}"], found[f"vllm {when}"]
-        assert [sample["ids"] for sample in theirs] == [sample["ids"] for sample in ours]
-        assert [sample["text"] for sample in theirs] == [sample["text"] for sample in ours]
+        ours, theirs = told[f"hf {when}"], told[f"vllm {when}"]
+        wanted = [sample["ids"] for sample in ours]
+        assert [sample["ids"] for sample in theirs] == wanted
+        written = [sample["text"] for sample in ours]
+        assert [sample["text"] for sample in theirs] == written
         assert not any(sample["problem"] for sample in theirs)
-    assert [sample["ids"] for sample in found["vllm before"]] != [sample["ids"] for sample in found["vllm after"]]
+    expected = [sample["ids"] for sample in told["vllm after"]]
+    assert [sample["ids"] for sample in told["vllm before"]] != expected

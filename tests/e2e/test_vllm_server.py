@@ -67,9 +67,9 @@ def test_what_has_no_typed_decisions_is_told_with_what_works_there(url: str, key
 
 
 async def test_what_the_server_can_do_is_found_at_opening(engine: Engine) -> None:
-    found = dict(engine.capabilities)
-    assert 0.1 < float(found.pop("label mass")) <= 1  # the model's own; how it rounds is the processor's
-    assert found == {
+    capabilities = dict(engine.capabilities)
+    assert 0.1 < float(capabilities.pop("label mass")) <= 1  # the model's own; how it rounds is the processor's
+    assert capabilities == {
         "server": "vllm",
         "context length": "2048",
         "model": MODEL,
@@ -131,6 +131,5 @@ def test_cai_generate_on_the_server(url: str, key: None, tmp_path: Path) -> None
 
     # The server's identity is the same when it is opened again, so the run is known, and nothing is asked twice.
     again = generate()
-    assert {name: again[name] for name in again if name.endswith(".jsonl")} == {
-        name: first[name] for name in first if name.endswith(".jsonl")
-    }
+    expected = {name: first[name] for name in first if name.endswith(".jsonl")}
+    assert {name: again[name] for name in again if name.endswith(".jsonl")} == expected

@@ -15,7 +15,7 @@ from critic.local.loading import load
 from critic.local.trees import attention
 from critic.records import Message, Prompt
 from trainers.online.prompts import Ask
-from trainers.online.writing.rollout import HfWriter, Sample, Task, Writer
+from trainers.online.writing.rollout import HfWriter, RolloutTask, RolloutWriter, Sample
 from trainers.online.writing.rollout_vllm import VllmWriter
 
 
@@ -25,10 +25,10 @@ def main(folder: str) -> None:
     prompts = [Prompt(messages=(Message(role="user", content=text),)) for text in ("Name a river.", "Say hello.")]
     asks = [Ask(prompt, "here:1", chat.encode(prompt.messages)) for prompt in prompts]
 
-    tasks = [Task(ask, seed, 12, 0.0) for seed, ask in enumerate(asks)]
-    model, found = loaded.model, {}
+    tasks = [RolloutTask(ask, seed, 12, 0.0) for seed, ask in enumerate(asks)]
+    model, samples = loaded.model, {}
     with asyncio.Runner() as runner:
-        writers: dict[str, Writer] = {
+        writers: dict[str, RolloutWriter] = {
             "vllm": VllmWriter(model, torch.float32, loaded.tokenizer, 256, runner),
             "hf": HfWriter(model, torch.float32, chat, end_ids(chat, loaded.tokenizer, model), 4),
         }
@@ -37,9 +37,9 @@ def main(folder: str) -> None:
                 change(model)
             for name, writer in writers.items():
                 writer.refresh(model.named_parameters())
-                found[f"{name} {when}"] = [shown(sample) for sample in writer.write(tasks)]
+                samples[f"{name} {when}"] = [shown(sample) for sample in writer.write(tasks)]
         writers["vllm"].close()
-    print(json.dumps(found))
+    print(json.dumps(samples))
 
 
 @torch.no_grad()

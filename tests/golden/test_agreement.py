@@ -17,9 +17,9 @@ from critic.statistics.reliability.ratings import Ratings
 
 
 def value(disagreement: OfWeights, units: int) -> float:
-    found = coefficient(disagreement, units)
-    assert found is not None
-    return found
+    figure = coefficient(disagreement, units)
+    assert figure is not None
+    return figure
 
 
 def golden(folder: Path, part: str) -> dict[str, Any]:
@@ -30,13 +30,18 @@ def golden(folder: Path, part: str) -> dict[str, Any]:
 def test_pandalm(cai_data: Path) -> None:
     given = golden(cai_data, "agreement")
     rows = json.loads((cai_data / "pandalm/testset-v1.json").read_text())
-    ratings = Ratings.of_matrix([[row[f"annotator{k}"] for row in rows] for k in (1, 2, 3)])
+    of_annotators = []
+    for k in (1, 2, 3):
+        of_annotators.append([row[f"annotator{k}"] for row in rows])
+    ratings = Ratings.of_matrix(of_annotators)
     kappas, shares = [], []
     for first, second in ((0, 1), (0, 2), (1, 2)):
         units, mine, theirs = ratings.of_pair(first, second)
         kappas.append(value(cohen(mine, theirs), units.size))
         shares.append(float((mine == theirs).mean()))
-    by_what = {what.split(",")[0].split(" / ")[0]: found for what, found in given.items() if what.startswith("PandaLM")}
+    by_what = {
+        what.split(",")[0].split(" / ")[0]: numbers for what, numbers in given.items() if what.startswith("PandaLM")
+    }
     assert kappas == pytest.approx(by_what["PandaLM testset-v1"], rel=1e-14)
     assert shares == pytest.approx(by_what["PandaLM raw pairwise agreement"], rel=1e-14)
     alpha, kappa, *_ = by_what["PandaLM Krippendorff alpha nominal"]
@@ -65,9 +70,9 @@ def test_dices(cai_data: Path) -> None:
 
 
 def _instances(rows: object) -> list[dict[str, object]]:
-    found = rows["instances"] if isinstance(rows, dict) else rows
-    assert isinstance(found, list)
-    return found
+    instances = rows["instances"] if isinstance(rows, dict) else rows
+    assert isinstance(instances, list)
+    return instances
 
 
 def _labels(row: dict[str, object]) -> list[str]:
@@ -79,7 +84,7 @@ def _labels(row: dict[str, object]) -> list[str]:
 
 def test_tulu(cai_data: Path) -> None:
     given = golden(cai_data, "agreement")
-    strict, relaxed, kappa, acceptable = next(found for what, found in given.items() if what.startswith("Tulu"))
+    strict, relaxed, kappa, acceptable = next(numbers for what, numbers in given.items() if what.startswith("Tulu"))
     book = openpyxl.load_workbook(cai_data / "tulu/eval_annotations_tulu_1.xlsx", read_only=True)
     head, *lines = book["sheet"].iter_rows(values_only=True)
     book.close()
@@ -90,12 +95,13 @@ def test_tulu(cai_data: Path) -> None:
         items.setdefault((row["instance_id"], models), []).append(row)
     pairs = [item[:2] for item in items.values() if len(item) > 1]
     assert len(pairs) == 127
-    said = np.array([[_leans(row) for row in pair] for pair in pairs])
+    said = np.array([list(map(_leans, pair)) for pair in pairs])
     apart = np.abs(said[:, 0] - said[:, 1])
     assert (apart == 0).mean() == pytest.approx(strict, rel=1e-14)
     assert (1 - apart / 2).mean() == pytest.approx(relaxed, rel=1e-14)
     # The published kappa is of the winners' names.
-    codes = np.unique([[_winner(row) for row in pair] for pair in pairs], return_inverse=True)[1].reshape(127, 2)
+    winners = [list(map(_winner, pair)) for pair in pairs]
+    codes = np.unique(winners, return_inverse=True)[1].reshape(127, 2)
     assert value(cohen(codes[:, 0], codes[:, 1]), 127) == pytest.approx(kappa, rel=1e-12)
     alike = [
         _accepts(first, str(model)) == _accepts(second, str(model))
@@ -108,13 +114,20 @@ def test_tulu(cai_data: Path) -> None:
 def _leans(row: dict[Any, Any]) -> float:
     """1 for the model whose name comes first, -1 for the other, 0 for a tie: raters saw them in different orders."""
     said = str(row["preference"])
-    side = 0.0 if said == "tie" else 1.0 if said.startswith("a-") else -1.0
+    if said == "tie":
+        side = 0.0
+    elif said.startswith("a-"):
+        side = 1.0
+    else:
+        side = -1.0
     return side if str(row["model_a"]) < str(row["model_b"]) else -side
 
 
 def _winner(row: dict[Any, Any]) -> str:
     said = str(row["preference"])
-    return said if said == "tie" else str(row["model_a"] if said.startswith("a-") else row["model_b"])
+    if said == "tie":
+        return said
+    return str(row["model_a"] if said.startswith("a-") else row["model_b"])
 
 
 def _accepts(row: dict[Any, Any], model: str) -> object:
@@ -123,7 +136,7 @@ def _accepts(row: dict[Any, Any], model: str) -> object:
 
 def test_xstest(cai_data: Path) -> None:
     given = golden(cai_data, "agreement")
-    published = next(found for what, found in given.items() if what.startswith("XSTest"))
+    published = next(numbers for what, numbers in given.items() if what.startswith("XSTest"))
     for name in ("gpt4", "mistralinstruct"):
         with (cai_data / f"xstest/xstest_v2_completions_{name}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -136,6 +149,6 @@ def test_xstest(cai_data: Path) -> None:
 
 def test_choix(cai_data: Path) -> None:
     given = golden(cai_data, "bradley_terry")
-    vector = next(found for what, found in given.items() if what.startswith("choix pairwise-2"))
+    vector = next(numbers for what, numbers in given.items() if what.startswith("choix pairwise-2"))
     assert bradley_terry([0, 0, 1, 2], [1, 1, 2, 0], [1, 1, 1, 1]).strengths == pytest.approx(vector, abs=1e-9)
     assert bradley_terry([0, 1, 2], [1, 2, 0], [1, 1, 1]).strengths == pytest.approx([0, 0, 0], abs=1e-12)

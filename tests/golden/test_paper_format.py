@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from constitution.importers.cai_paper import Paper, Request, read_paper
+from constitution.importers.cai_paper import Paper, PaperRequest, read_paper
 from critic.evaluation import paper_format
 from critic.evaluation.choice_rows import ChoiceRow, read_rows
 from critic.records import Message
@@ -62,7 +62,7 @@ def test_critiques_and_revisions(paper: Paper) -> None:
         )
         assert parts is not None
         conversation, critique, written, revision, revised, open_turn = parts.groups(default="")
-        request, messages = Request("", critique, revision), paper_format.messages_of(conversation)
+        request, messages = PaperRequest("", critique, revision), paper_format.messages_of(conversation)
         assert [message.role for message in messages[-2:]] == ["user", "assistant"]
         assert paper_format.revision(messages, request, written) + revised + open_turn == shot
         assert paper_format.critique(messages, request, [shot]).count(critique) == 2

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import httpx2
+import pytest
 from fastapi import FastAPI
 
 from service.app import create_app, opened
@@ -14,6 +15,9 @@ from service.context import Service
 from service.keys.auth import Scope, new_key
 from service.settings import Settings
 from service.store.tables import annotators, keys, now
+
+# What is refused before the database is asked: one kind of it stands for both.
+one_database = pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 
 
 @dataclass(slots=True)

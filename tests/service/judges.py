@@ -28,7 +28,7 @@ def constitution(name: str = "small", version: str = "1.0.0", principles: int = 
 
 def in_groups(name: str, *groups: str) -> dict[str, Any]:
     """A constitution with one principle of each group."""
-    found = constitution(name, principles=len(groups))
-    for principle, group in zip(found["principles"], groups, strict=True):
+    made = constitution(name, principles=len(groups))
+    for principle, group in zip(made["principles"], groups, strict=True):
         principle["group"] = {"id": group}
-    return found
+    return made

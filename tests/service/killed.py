@@ -201,9 +201,9 @@ def _labelled(folder: Path) -> None:
             labels, caller = Labels(database, constitutions, Settings().texts), Caller("k", "k", frozenset({"admin"}))
             asked = {"kind": "comparison", "responses": ["The Po.", "Paris."], "label": "first"}
             given = [await labels.read(asked | {"prompt": f"Name river {n}."}, caller) for n in range(20)]
-            _, found = rows(given, Origin())
-            assert set(found) == {items, feedback}
-            await database.insert(found)
+            _, by_table = rows(given, Origin())
+            assert set(by_table) == {items, feedback}
+            await database.insert(by_table)
 
     asyncio.run(fill())
 

@@ -16,7 +16,7 @@ from critic.statistics.intervals import exact
 from service.align.evaluate import Answered, _change, _side, _win_rate
 from service.align.prompts import read, split
 from service.align.report import report, sentence
-from service.align.request import AlignRequest, read_settings
+from service.align.request import ChainRequest, read_settings
 from service.cli.commands.training.align import align
 from tests.critic.run.test_report import HOSTILE, Page
 from tests.factories import prompt, small_constitution
@@ -55,32 +55,32 @@ def run(policy: Path, *more: str, judge: str = RULE) -> Result:
     return CliRunner().invoke(app, [*command, "dpo.learning_rate=1e-3", *more], catch_exceptions=False)
 
 
+def prompts_in(file: Path) -> set[str]:
+    """The first turns of a file's prompts."""
+    return {json.loads(line)["prompt"][0]["content"] for line in file.read_text().splitlines()}
+
+
 @pytest.mark.slow
 def test_the_chain_ends_with_a_policy_its_lineage_and_a_report_and_is_done_once(folder: Path, policy: Path) -> None:
     done = run(policy)
     assert done.exit_code in FINISHED, done.output
     out = folder / "out"
     assert "sft:      skipped: there are no revisions" in done.output and "verified after: " in done.output
-    kept, held_out = (
-        {json.loads(line)["prompt"][0]["content"] for line in (out / name).read_text().splitlines()}
-        for name in ("prompts.jsonl", "held-out.jsonl")
-    )
+    kept, held_out = prompts_in(out / "prompts.jsonl"), prompts_in(out / "held-out.jsonl")
     assert len(kept) + len(held_out) == 16 and not kept & held_out
-    used = {
-        json.loads(line)["prompt"][0]["content"] for line in (out / "generate/pairs.jsonl").read_text().splitlines()
-    }
+    used = prompts_in(out / "generate/pairs.jsonl")
     assert used and used <= kept
     lineage = json.loads((out / "policy/lineage.json").read_text())
     assert lineage["constitutions"] == [load("c.yaml").digest] and lineage["parent"]["name"] == str(policy)
-    found = json.loads((out / "report.json").read_text())
-    assert {row["prompt"][0]["content"] for row in found["answers"]} == held_out
+    told = json.loads((out / "report.json").read_text())
+    assert {row["prompt"][0]["content"] for row in told["answers"]} == held_out
     for side in ("before", "after"):
-        texts = [text for row in found["answers"] for text in row[side] if text]
-        assert found[side]["verified"]["estimate"] == pytest.approx(sum("e" in text for text in texts) / len(texts))
+        texts = [text for row in told["answers"] for text in row[side] if text]
+        assert told[side]["verified"]["estimate"] == pytest.approx(sum("e" in text for text in texts) / len(texts))
     assert "verified before" in Page((out / "report.html").read_text()).text
-    policy_of_chain = found["policy"]
+    policy_of_chain = told["policy"]
     assert policy_of_chain["policies"] == ["before", "after"] and policy_of_chain["sets"] == {"held-out": len(held_out)}
-    assert policy_of_chain["wins"]["held-out"]["after"]["all"]["unread"] == found["unreadable"]
+    assert policy_of_chain["wins"]["held-out"]["after"]["all"]["unread"] == told["unreadable"]
     assert (
         set(policy_of_chain["drift"]["after"]) >= {"KL, nats an answer"}
         or "refusal" in policy_of_chain["drift"]["after"]
@@ -115,8 +115,8 @@ def test_revisions_are_learnt_first_and_the_chain_goes_on_where_it_stopped(
     assert "sft:      finished before" in done.output and "dpo:      finished before" in done.output
     lineage = json.loads((folder / "out/policy/lineage.json").read_text())
     assert lineage["parent"]["name"] == "out/sft" and lineage["ancestors"][0]["parent"]["name"] == str(policy)
-    found = json.loads((folder / "out/report.json").read_text())
-    assert "verified" not in found["before"] and found["win_rate"]["n"] + found["unreadable"] > 0
+    told = json.loads((folder / "out/report.json").read_text())
+    assert "verified" not in told["before"] and told["win_rate"]["n"] + told["unreadable"] > 0
 
 
 @pytest.mark.slow
@@ -146,7 +146,8 @@ def test_prompts_never_change_sides() -> None:
     assert 70 < len(held_out) < 130 and len(kept) + len(held_out) == 400
     fewer = split(of(many[:100][::-1]), 0.25)[1]
     texts = {line.item.prompt.key for line in held_out}
-    assert {line.item.prompt.key for line in fewer} == {line.item.prompt.key for line in of(many[:100])} & texts
+    expected = {line.item.prompt.key for line in of(many[:100])} & texts
+    assert {line.item.prompt.key for line in fewer} == expected
     with pytest.raises(InputError, match="0 held out"):
         split(of(["one"]), 0.001)
 
@@ -158,8 +159,8 @@ def test_a_prompt_that_comes_twice_counts_once_and_is_named(tmp_path: Path) -> N
     assert [(row.row, row.reason) for row in refused] == [(2, "duplicate"), (3, "no_prompt")]
 
 
-def asked(**more: Any) -> AlignRequest:
-    return AlignRequest("c.yaml", "p.txt", (RULE,), **more)
+def asked(**more: Any) -> ChainRequest:
+    return ChainRequest("c.yaml", "p.txt", (RULE,), **more)
 
 
 def test_figures_by_hand() -> None:
@@ -167,7 +168,8 @@ def test_figures_by_hand() -> None:
         Answered(prompt("a"), ("one", "two"), ("see me", "eel")),
         Answered(prompt("b"), ("no", None), ("no", "yes")),
     ]
-    before, after = (_side(asked(), [getattr(row, side) for row in rows]) for side in ("before", "after"))
+    before = _side(asked(), [row.before for row in rows])
+    after = _side(asked(), [row.after for row in rows])
     assert before["unanswered"] == 1 and before["words"]["estimate"] == 1
     assert before["verified"]["estimate"] == pytest.approx(1 / 3) and after["verified"]["estimate"] == 3 / 4
     low, high = exact(3, 4)
@@ -180,8 +182,8 @@ def test_figures_by_hand() -> None:
         (key, ("one", "see me")): [1.0],
         (key, ("two", "eel")): [None],
     }
-    found = _win_rate(rows, outcomes)
-    assert (found["win_rate"]["estimate"], found["equal_answers"], found["unreadable"]) == (0.75, 1, 1)
+    win_rate = _win_rate(rows, outcomes)
+    assert (win_rate["win_rate"]["estimate"], win_rate["equal_answers"], win_rate["unreadable"]) == (0.75, 1, 1)
 
 
 def found_of(prompts: int, **more: Any) -> dict[str, Any]:
@@ -190,9 +192,9 @@ def found_of(prompts: int, **more: Any) -> dict[str, Any]:
     answers = [{"prompt": [{"role": "user", "content": "Q"}], "before": [HOSTILE], "after": [None]}] * prompts
     about = {"constitution": "c@1", "constitution_hash": "h" * 64, "title": "Short answers", "samples": 1}
     change = {"estimate": 0.73, "low": 0.6, "high": 0.85, "n": 30, "clusters": 30}
-    found = about | {"stages": {"sft": {"skipped": "none"}}, "answers": answers, "win_rate": figure, "change": change}
-    found |= {"policy": {"leaks": ["One family sits in three seats."], "hacking": {}, "answers": {}, "tax": {}}}
-    return found | {"before": side | {"verified": figure | {"estimate": 0.1}}, "after": side} | more
+    facts = about | {"stages": {"sft": {"skipped": "none"}}, "answers": answers, "win_rate": figure, "change": change}
+    facts |= {"policy": {"leaks": ["One family sits in three seats."], "hacking": {}, "answers": {}, "tax": {}}}
+    return facts | {"before": side | {"verified": figure | {"estimate": 0.1}}, "after": side} | more
 
 
 def test_the_page_shows_both_answers_as_text_only() -> None:
@@ -216,7 +218,7 @@ def test_the_report_begins_with_one_sentence() -> None:
     page = Page(report(asked(), found_of(30)))
     assert page.text.index(said) < page.text.index("policy embedded") < page.text.index("win rate")
     assert sentence(asked(), found_of(3)).endswith("No more than 3 prompts: nothing can be said of fewer than 20.")
-    by_a_judge = AlignRequest("c.yaml", "p.txt", ("embedded",))
+    by_a_judge = ChainRequest("c.yaml", "p.txt", ("embedded",))
     assert sentence(by_a_judge, found_of(30)) == (
         "The judge prefers the trained policy's answer in 50 % of 9 comparisons on 30 held-out prompts "
         "(95 % interval: 20 to 80 %)."

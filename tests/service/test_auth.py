@@ -12,21 +12,19 @@ from service.keys.auth import Caller, Keys, new_key, require
 from service.problems import STATUS, of
 from service.refusals import Refusal
 from service.settings import Settings
-from service.store import migrations
 from service.store.database import Database
 from service.store.tables import keys, now
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    await migrations.upgrade(database_url)
-    async with Database(database_url) as opened:
+async def database(migrated_url: str) -> AsyncIterator[Database]:
+    async with Database(migrated_url) as opened:
         yield opened
 
 
-async def refused(found: Keys, text: str | None) -> str:
+async def refused(looked_up: Keys, text: str | None) -> str:
     with pytest.raises(Refusal) as error:
-        await found.caller(text)
+        await looked_up.caller(text)
     assert STATUS[type(error.value)] == 401
     assert of(error.value).headers == {"WWW-Authenticate": "Bearer"}
     return error.value.detail
@@ -35,13 +33,13 @@ async def refused(found: Keys, text: str | None) -> str:
 async def test_a_key_opens_and_nothing_near_it_does(database: Database) -> None:
     made, other = new_key("ada", ["label"]), new_key("grace", ["admin"])
     await database.insert({keys: [made.row, other.row]})
-    found = Keys(database)
-    assert await found.caller(made.text) == Caller(made.id, "ada", frozenset({"label"}))
-    assert await refused(found, None) == "no API key"
-    assert "no API key of this service" in await refused(found, "Bearer")
-    assert await refused(found, made.text[:-1]) == "the API key is wrong"
-    assert await refused(found, made.text.replace(made.id, other.id)) == "the API key is wrong"
-    assert await refused(found, made.text.replace(made.id, "000000000000")) == "the API key is wrong"
+    looked_up = Keys(database)
+    assert await looked_up.caller(made.text) == Caller(made.id, "ada", frozenset({"label"}))
+    assert await refused(looked_up, None) == "no API key"
+    assert "no API key of this service" in await refused(looked_up, "Bearer")
+    assert await refused(looked_up, made.text[:-1]) == "the API key is wrong"
+    assert await refused(looked_up, made.text.replace(made.id, other.id)) == "the API key is wrong"
+    assert await refused(looked_up, made.text.replace(made.id, "000000000000")) == "the API key is wrong"
 
 
 async def test_the_database_never_holds_a_key(database: Database) -> None:
@@ -58,11 +56,11 @@ async def test_an_expired_key_is_refused_even_while_it_is_remembered(
 ) -> None:
     made = new_key("ada", ["label"], expires_at=now() + timedelta(hours=1))
     await database.insert({keys: [made.row]})
-    found = Keys(database)
-    assert (await found.caller(made.text)).name == "ada"
+    looked_up = Keys(database)
+    assert (await looked_up.caller(made.text)).name == "ada"
     later = now() + timedelta(hours=2)
     monkeypatch.setattr(auth, "now", lambda: later)
-    assert "expired at" in await refused(found, made.text)
+    assert "expired at" in await refused(looked_up, made.text)
 
 
 async def test_a_revoked_key_is_refused_once_it_is_looked_up_again(
@@ -70,12 +68,12 @@ async def test_a_revoked_key_is_refused_once_it_is_looked_up_again(
 ) -> None:
     made = new_key("ada", ["label"])
     await database.insert({keys: [made.row]})
-    found = Keys(database)
-    await found.caller(made.text)
+    looked_up = Keys(database)
+    await looked_up.caller(made.text)
     async with database.transaction() as connection:
         await connection.execute(update(keys).values(revoked_at=now()))
     monkeypatch.setattr("service.keys.auth.time.monotonic", lambda: 1e9)
-    assert await refused(found, made.text) == "the API key was revoked"
+    assert await refused(looked_up, made.text) == "the API key was revoked"
 
 
 def test_scopes() -> None:

@@ -33,12 +33,12 @@ async def filled(settings: Settings) -> dict[str, list[dict[str, object]]]:
 
 
 async def rows(database: object) -> dict[str, list[dict[str, object]]]:
-    found = {}
+    by_table = {}
     async with database.read() as connection:  # type: ignore[attr-defined]
         for table in tables.metadata.sorted_tables:
             query = select(table).order_by(*table.primary_key.columns)
-            found[table.name] = [dict(row) for row in (await connection.execute(query)).mappings()]
-    return {name: there for name, there in found.items() if there}
+            by_table[table.name] = [dict(row) for row in (await connection.execute(query)).mappings()]
+    return {name: there for name, there in by_table.items() if there}
 
 
 @pytest.mark.parametrize("to", ["sqlite", "postgresql"])

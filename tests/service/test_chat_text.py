@@ -28,15 +28,15 @@ GEMMA = "<bos><start_of_turn>user\nName a river.<end_of_turn>\n<start_of_turn>mo
 def test_prompt_and_answer_are_parted_and_the_template_is_gone(
     prompt: str, end: str, turns: list[tuple[str, str]]
 ) -> None:
-    found, response = split(f"{prompt}The Po.{end}", prompt)
-    assert [(message.role, message.content) for message in found.messages] == turns
+    asked, response = split(f"{prompt}The Po.{end}", prompt)
+    assert [(message.role, message.content) for message in asked.messages] == turns
     assert response == "The Po."
 
 
 @pytest.mark.parametrize("template", [CHATML, LLAMA, GEMMA])
 def test_without_a_prompt_the_last_turn_is_the_answer(template: str) -> None:
-    found, response = split(f"{template}The Po.<|im_end|>", None)
-    assert found.messages[-1].content == "Name a river." and response == "The Po."
+    asked, response = split(f"{template}The Po.<|im_end|>", None)
+    assert asked.messages[-1].content == "Name a river." and response == "The Po."
 
 
 def test_earlier_turns_are_kept() -> None:
@@ -72,11 +72,11 @@ def test_what_is_in_no_known_form_is_refused_and_not_guessed(query: str, prompt:
 @given(st.text(), st.none() | st.text())
 def test_any_text_is_read_or_refused(query: str, prompt: str | None) -> None:
     try:
-        found, _ = split(query, prompt)
+        asked, _ = split(query, prompt)
     except ChatTextError as error:
         assert str(error)
     else:
-        assert found.messages[-1].role == "user"
+        assert asked.messages[-1].role == "user"
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="<[|\uff5c"), min_size=1))
@@ -106,8 +106,8 @@ def test_thoughts_that_the_template_opens_are_the_answers_turn(template: str, op
     ],
 )
 def test_the_answer_is_what_comes_after_thoughts(prompt: str, written: str, answer: str | None) -> None:
-    found, response = split(prompt + written, prompt)
-    assert found.messages[-1].content == "Name a river." and response == answer
+    asked, response = split(prompt + written, prompt)
+    assert asked.messages[-1].content == "Name a river." and response == answer
 
 
 def test_without_a_prompt_thoughts_are_no_part_of_the_last_turn() -> None:

@@ -46,10 +46,10 @@ def test_two_pairs_say_nothing_by_any_mode_or_rule(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "No more than 2 prompts: nothing can be said of fewer than 20." in done.stdout
     assert "better" not in done.stdout and done.stdout.count("too few") == 4
-    found = json.loads((folder / "two" / "accuracy.json").read_text())
-    longer = found["rules"]["always the longer"]["accuracy"]
+    told = json.loads((folder / "two" / "accuracy.json").read_text())
+    longer = told["rules"]["always the longer"]["accuracy"]
     assert longer["estimate"] == 1 and longer["low"] == pytest.approx(0.025**0.5), "exactly 2 of 2"
-    assert found["modes"]["logprob"]["against_length"] == {
+    assert told["modes"]["logprob"]["against_length"] == {
         "rule": "always the longer",
         "wins": 0,
         "losses": 2,

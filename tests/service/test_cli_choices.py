@@ -37,8 +37,8 @@ def script(folder: Path, **settings: Any) -> None:
     )
 
 
-def rows(folder: Path, *found: object) -> None:
-    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in found))
+def rows(folder: Path, *given: object) -> None:
+    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in given))
 
 
 def choices(*arguments: str) -> Result:

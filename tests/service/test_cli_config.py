@@ -48,9 +48,9 @@ def app() -> typer.Typer:
         quiet: Quiet = False,
         config: WithStages = None,
     ) -> None:
-        found = {"name": name, "count": count, "band": judge_band, "judge": judge, "how": how.value}
-        found |= {"where": str(where), "truncate": truncate, "dpo": section(context, "dpo"), "quiet": is_quiet()}
-        typer.echo(json.dumps(found))
+        told = {"name": name, "count": count, "band": judge_band, "judge": judge, "how": how.value}
+        told |= {"where": str(where), "truncate": truncate, "dpo": section(context, "dpo"), "quiet": is_quiet()}
+        typer.echo(json.dumps(told))
 
     return made
 
@@ -76,8 +76,8 @@ def test_every_kind_of_option_is_read(app: typer.Typer, tmp_path: Path) -> None:
         truncate=True,
         dpo={"beta": 0.3},
     )
-    found, said = run(app, "--config", file)
-    assert found == {
+    told, said = run(app, "--config", file)
+    assert told == {
         "name": "a b", "count": 7, "band": 0.5, "judge": ["a", "b"], "how": "majority", "where": "there",
         "truncate": True, "dpo": {"beta": 0.3}, "quiet": False,
     }  # fmt: skip
@@ -86,8 +86,8 @@ def test_every_kind_of_option_is_read(app: typer.Typer, tmp_path: Path) -> None:
 
 def test_the_command_line_goes_before_it_and_that_is_said(app: typer.Typer, tmp_path: Path) -> None:
     file = write(tmp_path, count=7, judge=["a", "b"], name="file's")
-    found, said = run(app, "--count", "3", "--config", file, "--judge", "c")
-    assert (found["count"], found["judge"], found["name"]) == (3, ["c"], "file's")
+    told, said = run(app, "--count", "3", "--config", file, "--judge", "c")
+    assert (told["count"], told["judge"], told["name"]) == (3, ["c"], "file's")
     assert said.splitlines() == [
         f"--count on the command line goes before count of {file}",
         f"--judge on the command line goes before judge of {file}",
@@ -105,8 +105,8 @@ def test_hyphens_and_underscores_are_one_spelling_and_one_value_a_list(app: type
 
 def test_a_number_that_yaml_takes_for_text_is_one(app: typer.Typer, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("judge-band: 1e-3\nname: 12\n")
-    found, _ = run(app, "--config", str(tmp_path / "run.yaml"))
-    assert (found["band"], found["name"]) == (0.001, "12")
+    told, _ = run(app, "--config", str(tmp_path / "run.yaml"))
+    assert (told["band"], told["name"]) == (0.001, "12")
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_headings_have_one_order(app: typer.Typer) -> None:
 
 def test_every_command_with_more_than_a_few_options_takes_a_file_and_has_headings() -> None:
     """Whatever commands there are: typed by hand, a list would miss the next one."""
-    found = {name: command for name, command in _commands()}
-    for name, command in found.items():
+    commands = {name: command for name, command in _commands()}
+    for name, command in commands.items():
         own = [p for p in command.params if p.param_type_name == "option" and p.name not in ("help", "quiet", "root")]
         names = {p.name for p in own}
         of_files = name.startswith(("jobs", "feedback", "export"))  # short lines to a server, or of one file
@@ -175,7 +175,7 @@ def test_every_command_with_more_than_a_few_options_takes_a_file_and_has_heading
         assert set(headed) <= set(PANELS), name
         if len(own) > 8 and not of_files:
             assert len(headed) == len(own), (name, [p.name for p in own if not p.rich_help_panel])
-    assert {"generate", "judge", "constitution diff", "evaluate judge"} <= found.keys()
+    assert {"generate", "judge", "constitution diff", "evaluate judge"} <= commands.keys()
 
 
 def _commands() -> list[tuple[str, Any]]:
@@ -188,10 +188,10 @@ def test_the_environment_is_as_it_was() -> None:
 
 def every_command() -> list[tuple[str, set[str]]]:
     """Every command, and its options."""
-    return [
-        (f"cai {name}", {option for parameter in command.params for option in parameter.opts})
-        for name, command in _commands()
-    ]
+    options = []
+    for name, command in _commands():
+        options.append((f"cai {name}", {option for parameter in command.params for option in parameter.opts}))
+    return options
 
 
 PRINTS_NO_FIGURES = {

@@ -63,7 +63,8 @@ def test_show_tells_what_decides_about_a_principle(tmp_path: Path) -> None:
 def test_show_as_json_has_every_hash() -> None:
     shown, constitution = json.loads(cai("show", "honesty", "--json")), load("honesty")
     assert (shown["ref"], shown["hash"]) == ("honesty@1.0.0", constitution.digest)
-    assert [p["hash"] for p in shown["principles"]] == [p.digest for p in constitution.principles]
+    expected = [p.digest for p in constitution.principles]
+    assert [p["hash"] for p in shown["principles"]] == expected
     assert shown["principles"][0]["examples"][0]["prompt"] == constitution.principles[0].examples[0].prompt
 
 

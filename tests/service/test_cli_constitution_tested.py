@@ -41,12 +41,12 @@ def figures(done: Result) -> Any:
 def test_every_figure_is_there_as_json_and_as_a_page(run: Path) -> None:
     done = check(run, "--json", "--out", f"{run / 'report'}", "--weight", "p0=50")
     assert done.exit_code == 0, done.output
-    found = figures(done)
-    assert found["comparisons"] == found["prompts"] == 30
-    assert [one["principle"] for one in found["influences"]] == ["p0", "p1", "p2"]
-    assert all(one["read"] == 30 and one["decides"]["n"] == 30 for one in found["influences"])
-    assert found["changes"][0]["stays"] == 30 and len(found["changes"][1]["flips"]) > 0
-    assert json.loads((run / "report/test.json").read_text()) == found
+    told = figures(done)
+    assert told["comparisons"] == told["prompts"] == 30
+    assert [one["principle"] for one in told["influences"]] == ["p0", "p1", "p2"]
+    assert all(one["read"] == 30 and one["decides"]["n"] == 30 for one in told["influences"])
+    assert told["changes"][0]["stays"] == 30 and len(told["changes"][1]["flips"]) > 0
+    assert json.loads((run / "report/test.json").read_text()) == told
     assert "under test" in (run / "report/test.html").read_text()
     printed = check(run)
     assert "what if" in printed.output and "One judge read each principle once" in printed.output
@@ -80,6 +80,6 @@ def test_a_weight_that_is_none_is_refused(run: Path, option: tuple[str, str]) ->
 def test_what_the_chosen_answers_have_in_common_is_said(run: Path) -> None:
     done = cai("constitution", "recover", f"{run / 'pairs.jsonl'}", "--run", f"{run / 'run'}", "--json")
     assert done.exit_code == 0, done.output
-    found = figures(done)
-    assert found["rules"][0]["says"] == "is shorter" and found["pairs"] == found["prompts"] == 30
+    told = figures(done)
+    assert told["rules"][0]["says"] == "is shorter" and told["pairs"] == told["prompts"] == 30
     assert "the chosen answer is shorter" in cai("constitution", "recover", f"{run / 'pairs.jsonl'}").output

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,16 @@ def test_agreement_names_the_spammer_and_right_answers(tmp_path: Path) -> None:
     rows = crowd()
     known = write(tmp_path / "gold.jsonl", [row for row in rows if row["annotator"] == "ann"])
     page = tmp_path / "page.html"
-    found = agreement(write(tmp_path / "l.jsonl", rows), "--gold", known, "--report", str(page))
-    alpha = found["coefficients"]["Krippendorff's alpha, nominal"]
+    told = agreement(write(tmp_path / "l.jsonl", rows), "--gold", known, "--report", str(page))
+    alpha = told["coefficients"]["Krippendorff's alpha, nominal"]
     assert 0.1 < alpha["low"] < alpha["estimate"] < alpha["high"] < 0.7
-    people = {one["name"]: one for one in found["annotators"]}
+    people = {one["name"]: one for one in told["annotators"]}
     ann, eve = people["ann"]["accuracy"], people["eve"]["accuracy"]
     assert people["ann"]["gold"]["estimate"] == 1 and ann["estimate"] > 0.8 > eve["estimate"]
     assert ann["low"] < ann["estimate"] < ann["high"] and ann["clusters"] == 50
-    assert any("eve's labels say next to nothing" in alarm for alarm in found["alarms"])
-    assert not any("ann" in alarm for alarm in found["alarms"])
-    assert sum(found["verdicts"].values()) == 50 and "Person by person" in page.read_text()
+    assert any("eve's labels say next to nothing" in alarm for alarm in told["alarms"])
+    assert not any("ann" in alarm for alarm in told["alarms"])
+    assert sum(told["verdicts"].values()) == 50 and "Person by person" in page.read_text()
 
 
 def test_opposed_groups_stay_apart(tmp_path: Path) -> None:
@@ -90,19 +91,21 @@ def test_opposed_groups_stay_apart(tmp_path: Path) -> None:
     assert pooled["agreement"]["estimate"] == pytest.approx(2 / 6)
 
 
+def all_said(choice: str, count: int = 30, names: Sequence[str | None] = ("ann", "bob")) -> list[dict[str, Any]]:
+    """Labels of so many items by each of them; ``choice`` may be "in turns"."""
+    turns = ("first", "second") if choice == "in turns" else (choice, choice)
+    return [said(n, turns[n % 2], name) for n in range(count) for name in names]
+
+
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([said(n, "first") for n in range(30)], "no unit was labelled by two people"),
+        (all_said("first", names=("ann",)), "no unit was labelled by two people"),
         ([said(1, "first", "ann"), said(1, "second", "bob")], "prompt"),
-        ([said(n, "tie", name) for n in range(30) for name in ("ann", "bob")], "one value alone was given"),
-        ([said(n, "first", name) for n in range(30) for name in ("ann", "bob")], "one value alone was given"),
-        ([said(n, ("first", "second")[n % 2], None) for n in range(30)], "no unit was labelled by two people"),
-        (
-            [said(n, "first", "ann") for n in range(30)]
-            + [said(n, ("first", "second")[n % 2], "bob") for n in range(30)],
-            "",
-        ),
+        (all_said("tie"), "one value alone was given"),
+        (all_said("first"), "one value alone was given"),
+        (all_said("in turns", names=(None,)), "no unit was labelled by two people"),
+        (all_said("first", names=("ann",)) + all_said("in turns", names=("bob",)), ""),
         ([said(n, "first", "ann", group=f"g{n}") for n in range(3)], "no unit was labelled by two people"),
     ],
 )
@@ -233,9 +236,9 @@ def test_few_labels_beside_a_run(folder: Path) -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        [said(n, "tie", name) for n in range(24) for name in ("ann", "bob")],
+        all_said("tie", 24),
         [said(1, "first")] * 3,
-        [said(n, "first", name) for n in range(24) for name in ("ann", "bob")],
+        all_said("first", 24),
         [said(n, "first", "ann", group="x") for n in range(24)] + [said(1, "second", "bob", group="y")],
     ],
     ids=["all ties", "one item three times", "constant raters", "a group of one label"],

@@ -13,6 +13,7 @@ from benchmarks.serving import Served, serving
 from critic.feedback import Feedback
 from service.cli.commands.server.feedback import app
 from service.client import Client
+from tests import warm
 from tests.service.formats.test_offers import run_folder
 
 pytestmark = pytest.mark.slow
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("server"), worker=False) as found:
-        yield found
+    with serving(tmp_path_factory.mktemp("server"), begin=warm.forked, worker=False) as server:
+        yield server
 
 
 def cai(served: Served, *arguments: str) -> Any:
@@ -59,11 +60,12 @@ def test_a_file_goes_there_once_and_comes_back(served: Served, tmp_path: Path) -
     back = tmp_path / "back.jsonl"
     done = cai(served, "export", str(back), "--group", "nurses")
     assert done.exit_code == 0 and "1,203 rows of feedback" in done.output, done.output
-    found = [Feedback.model_validate_json(line) for line in back.read_text().splitlines()]
-    assert [one.prompt.messages[0].content for one in found] == [f"Question {i}?" for i in range(1203)]
+    labels = [Feedback.model_validate_json(line) for line in back.read_text().splitlines()]
+    expected = [f"Question {i}?" for i in range(1203)]
+    assert [one.prompt.messages[0].content for one in labels] == expected
     with Client(f"http://127.0.0.1:{served.port}", served.key) as client:
         names = {person.id: person.name for person in client.annotators()}
-    assert [names[one.annotator or ""] for one in found[:4]] == ["person 0", "person 1", "person 2", "person 0"]
+    assert [names[one.annotator or ""] for one in labels[:4]] == ["person 0", "person 1", "person 2", "person 0"]
     again = cai(served, "import", str(back))  # its annotators are ids now, and known
     assert again.exit_code == 0 and "stored: 0 labels" in again.output, again.output
     with Client(f"http://127.0.0.1:{served.port}", served.key) as client:

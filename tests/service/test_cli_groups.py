@@ -43,10 +43,10 @@ def test_opposed_groups_are_told_and_the_minority_loses_by_majority_only(tmp_pat
     file = str(write(tmp_path / "labels.jsonl", {"north": 40, "south": 20}))
     done = cai(file, "--json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert found["people"] == {"north": 40, "south": 20} and found["items"] == 24
-    assert found["apart"]["p"] < 0.01 and found["left_out"] == {"without group or annotator": 1}
-    ways = found["ways"]
+    told = json.loads(done.stdout)
+    assert told["people"] == {"north": 40, "south": 20} and told["items"] == 24
+    assert told["apart"]["p"] < 0.01 and told["left_out"] == {"without group or annotator": 1}
+    ways = told["ways"]
     assert ways["majority"]["loser"] == "south" and ways["majority"]["groups"]["south"]["overruled"]["estimate"] == 1
     assert ways["maximin"]["loser"] is None and ways["soft"]["groups"]["south"]["overruled"][
         "estimate"
@@ -57,9 +57,9 @@ def test_opposed_groups_are_told_and_the_minority_loses_by_majority_only(tmp_pat
 
 def test_small_groups_an_unknown_way_and_labels_of_nobody_are_refused(tmp_path: Path) -> None:
     file = str(write(tmp_path / "labels.jsonl", {"north": 40, "south": 3}))
-    found = json.loads(cai(file, "--json").stdout)
-    assert "south (3)" in found["apart"]["refusal"]
-    assert "3 people" in found["ways"]["mean"]["groups"]["south"]["refusal"]
+    told = json.loads(cai(file, "--json").stdout)
+    assert "south (3)" in told["apart"]["refusal"]
+    assert "3 people" in told["ways"]["mean"]["groups"]["south"]["refusal"]
     assert isinstance(cai(file, "--by", "dictator").exception, InputError)
     (tmp_path / "nobody.jsonl").write_text(json.dumps(label(0, 0, None, "first")) + "\n")
     assert isinstance(cai(str(tmp_path / "nobody.jsonl")).exception, InputError)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.cli import commands, light, main
-from service.cli.found import Place, in_folder, in_folders
+from service.cli.found import CommandPlace, in_folder, in_folders
 from service.cli.opened import every, opened
 
 HEAVY = (
@@ -41,7 +41,7 @@ def loud(file: Path, times: int = least(), code: int = SOME) -> None:
 '''
 
 
-def places() -> Iterator[Place]:
+def places() -> Iterator[CommandPlace]:
     waiting = list(in_folders(commands.__name__, Path(commands.__path__[0]), commands.HEADINGS))
     for place in waiting:
         if place.path.is_dir():
@@ -61,7 +61,7 @@ def test_of_a_file_only_what_its_signature_is_made_of_is_left() -> None:
 def test_a_command_that_was_opened_for_its_help_does_not_run(tmp_path: Path) -> None:
     file = tmp_path / "loud.py"
     file.write_text(FILE, "utf-8")
-    module = light.module_of(Place("loud", "foreign.loud", file))
+    module = light.module_of(CommandPlace("loud", "foreign.loud", file))
     assert module.loud.__doc__ == "Say how loud." and module.loud.__defaults__ == (1, 3)
     with pytest.raises(light.NotHelp):
         module.loud(tmp_path)
@@ -111,5 +111,7 @@ def test_help_says_the_same_as_the_command_itself() -> None:
 def told(command: Any) -> list[Any]:
     """What help says of a command and its parameters."""
     names = ("name", "opts", "help", "default", "required", "multiple", "metavar", "rich_help_panel", "envvar")
-    parameters = [[str(getattr(one, name, None)) for name in names] for one in command.params]
+    parameters = []
+    for one in command.params:
+        parameters.append([str(getattr(one, name, None)) for name in names])
     return [command.help, type(command).__name__, parameters]

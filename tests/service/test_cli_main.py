@@ -248,16 +248,16 @@ def test_a_config_of_another_method_is_told(cai: Cai, tmp_path: Path) -> None:
 def test_quiet_says_nothing_and_json_says_all(cai: Cai) -> None:
     assert cai(*GENERATE, "--out", "out", "--quiet") == Ended(0, "", "")
     told = cai(*GENERATE, "--out", "out", "--json", "-q")
-    found = json.loads(told.out)
-    assert told.err == "" and (found["rows"], found["rows_before"], found["calls"]) == (3, 3, 0)
-    assert found["pairs"] + sum(drop["count"] for drop in found["drops"]) == 3
+    counts = json.loads(told.out)
+    assert told.err == "" and (counts["rows"], counts["rows_before"], counts["calls"]) == (3, 3, 0)
+    assert counts["pairs"] + sum(drop["count"] for drop in counts["drops"]) == 3
     assert cai("constitution", "publish", "c.yaml", "--quiet").out == ""
     assert cai("generate", "--principles", "small", *GENERATE[3:], "--out", "out", "--quiet").code == 0  # by its name
 
 
 def test_a_plan_is_told_as_json(cai: Cai) -> None:
-    found = json.loads(cai(*GENERATE, "--out", "out", "--dry-run", "--json").out)
-    assert (found["rows"], found["completions"], found["reads"], found["calls"]) == (3, 6, 12, 18)
+    plan = json.loads(cai(*GENERATE, "--out", "out", "--dry-run", "--json").out)
+    assert (plan["rows"], plan["completions"], plan["reads"], plan["calls"]) == (3, 6, 12, 18)
 
 
 def test_the_last_lines_of_a_run_give_reasons(cai: Cai, tmp_path: Path) -> None:

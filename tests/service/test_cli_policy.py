@@ -31,10 +31,10 @@ def cai(*more: str) -> Result:
 def test_the_report_is_written_and_the_same_command_asks_nothing_twice(folder: Path) -> None:
     done = cai("--json", "--safe", "prompts.txt")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert found == json.loads((folder / "out/policy.json").read_text())
-    assert found["sets"] == {"held-out": 22, "safe": 22}
-    assert found["wins"]["held-out"]["lynx.yaml"]["all"]["win rate"]["n"] == 22
+    told = json.loads(done.stdout)
+    assert told == json.loads((folder / "out/policy.json").read_text())
+    assert told["sets"] == {"held-out": 22, "safe": 22}
+    assert told["wins"]["held-out"]["lynx.yaml"]["all"]["win rate"]["n"] == 22
     assert len((folder / "out/answers.jsonl").read_text().splitlines()) == 2 * 2 * 22
     assert "Policies before and after" in (folder / "out/policy.html").read_text()
     calls = (folder / "lynx.log").read_text()

@@ -66,12 +66,12 @@ def test_what_changed_is_printed_and_the_same_as_data(folder: Path) -> None:
     # Six prompts, three comparisons each, both orders.
     assert "votes of principles that are worded otherwise don't count: 36 (p1 36)" in printed
     assert "no votes:   p1, p2" in printed
-    found = json.loads(cai(folder, *command, "--out", "data", "--tie-band", "0.2", "--json").stdout)
-    assert found["stale_votes"] == {"p1": 36} and found["principles_without_votes"] == ["p1", "p2"]
-    judgements = found["judgements"]
+    told = json.loads(cai(folder, *command, "--out", "data", "--tie-band", "0.2", "--json").stdout)
+    assert told["stale_votes"] == {"p1": 36} and told["principles_without_votes"] == ["p1", "p2"]
+    judgements = told["judgements"]
     assert sum(judgements.values()) == 18 and judgements["became_tie"] > 0
     assert f"{judgements['kept_side']} kept their side, {judgements['changed_side']} changed side" in printed
-    assert f"{found['pairs']['before']} before, {found['pairs']['after']} now" in printed
+    assert f"{told['pairs']['before']} before, {told['pairs']['after']} now" in printed
     only = json.loads(
         cai(folder, "reweigh", "run", "--principles", "c.yaml", "--only", "p1", "--out", "o", "--json").stdout
     )

@@ -167,9 +167,9 @@ def test_a_measurements_directory_is_told_from_a_runs(tmp_path: Path) -> None:
 
 def test_json_holds_the_same(tmp_path: Path) -> None:
     directory = run_of(tmp_path / "run", ROWS)
-    found = json.loads(shown(directory, "--json"))
-    assert found["statistics"]["pairs"] == 2 and found["quarantined"] == {"too_long": 1}
-    assert found["statistics"]["drops"] == {"pair": {"tie": 1}}
+    told = json.loads(shown(directory, "--json"))
+    assert told["statistics"]["pairs"] == 2 and told["quarantined"] == {"too_long": 1}
+    assert told["statistics"]["drops"] == {"pair": {"tie": 1}}
     pair = json.loads(shown(directory, "--pair", 1, "--json"))
     assert (pair["row"], pair["probability"], pair["chosen"]["text"]) == (2, 0.8, "The Po.")
     assert pair["judgement"]["votes"][0]["log_odds"] == -2.0

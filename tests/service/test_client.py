@@ -27,9 +27,9 @@ async def test_a_label_goes_there_and_comes_back(client: AsyncClient) -> None:
     async with client:
         given = await client.give(comparison())
         assert isinstance(given, Given)
-        found = await client.feedback(given.id)
-        assert (found.id, found.label.model_dump()["choice"], found.retracted) == (given.id, "first", None)
-        assert found.plain().item == found.item
+        fetched = await client.feedback(given.id)
+        assert (fetched.id, fetched.label.model_dump()["choice"], fetched.retracted) == (given.id, "first", None)
+        assert fetched.plain().item == fetched.item
         marked = await client.retract(given.id, "wrong")
         assert marked.retracted is not None and marked.retracted.reason == "wrong"
         batch = await client.give([comparison("B?"), {}])
@@ -40,13 +40,13 @@ async def test_a_label_goes_there_and_comes_back(client: AsyncClient) -> None:
 async def test_lists_are_followed_to_their_end(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "PAGE", 2)
     await client.give([comparison(f"{i}?") for i in range(5)])
-    found = [label.prompt.messages[0].content async for label in client.all_feedback()]
-    assert found == [f"{i}?" for i in range(5)]
+    asked = [label.prompt.messages[0].content async for label in client.all_feedback()]
+    assert asked == [f"{i}?" for i in range(5)]
 
 
 async def test_a_whole_project(client: AsyncClient, api: Api, tmp_path: Path) -> None:
     ada = await client.make_annotator("Ada", group="nurses")
-    assert [found.id async for found in client.annotators(name="Ada")] == [ada.id]
+    assert [item.id async for item in client.annotators(name="Ada")] == [ada.id]
     key = await client.make_key("Ada's", ["label"], ada.id)
     project = await client.make_project("rivers", "comparison", items=[{"prompt": "A?", "responses": ["x", "y"]}])
     assert (await client.add_items(project.id, [{"prompt": "B?", "responses": ["x", "y"]}])).added == 1
@@ -59,7 +59,7 @@ async def test_a_whole_project(client: AsyncClient, api: Api, tmp_path: Path) ->
     assert (await client.project(project.id)).progress.done == 2
     assert (await client.agreement(project.id)).labels == 2
     made = await client.make_dataset("rivers", "majority")
-    assert [(found.name, found.version) async for found in client.datasets()] == [("rivers", 1)]
+    assert [(item.name, item.version) async for item in client.datasets()] == [("rivers", 1)]
     await client.download("rivers", made.version, "pairs", tmp_path / "pairs.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
     assert [row["chosen"][-1]["content"] for row in rows] == ["x", "x"]
@@ -117,9 +117,9 @@ def dies(request: httpx2.Request) -> httpx2.Response:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    found: list[float] = []
-    monkeypatch.setattr("time.sleep", found.append)
-    return found
+    seconds: list[float] = []
+    monkeypatch.setattr("time.sleep", seconds.append)
+    return seconds
 
 
 BUSY = {"type": "database_unavailable", "title": "x", "status": 503, "detail": "away", "fix": "wait"}

@@ -22,9 +22,9 @@ async def test_from_a_constitution_to_a_job(api: Api) -> None:
     key = (await api.admin.post("/v1/keys", json={"name": "client", "scopes": ["admin"]})).json()["key"]
     async with AsyncClient("http://cai.test", key, transport=httpx2.ASGITransport(api.app)) as client:
         published = await client.publish(constitution("mine"))
-        assert published.ref in [found.ref async for found in client.constitutions()]
+        assert published.ref in [item.ref async for item in client.constitutions()]
         assert (await client.constitution("mine")).hash == published.hash
-        assert [(found.name, found.default) async for found in client.engines()] == [("judge", True), ("rule", False)]
+        assert [(item.name, item.default) async for item in client.engines()] == [("judge", True), ("rule", False)]
 
         judged = await client.compare("Name a river.", ["The Po.", "The Rhine."], "mine@1.0.0")
         assert judged.constitution_hash == published.hash
@@ -33,9 +33,9 @@ async def test_from_a_constitution_to_a_job(api: Api) -> None:
             "Name a river.", ["The Po.", "The Rhine."], "mine", mode="contrast?against=none", engine="judge"
         )
         assert pointwise.judgements[0].votes[0].order is None
-        [_, found] = [label async for label in client.all_feedback()]
-        assert isinstance(found.label, ComparisonLabel)
-        assert found.label.votes == tuple(pointwise.judgements[0].votes)  # what was stored is what was said
+        [_, item] = [label async for label in client.all_feedback()]
+        assert isinstance(item.label, ComparisonLabel)
+        assert item.label.votes == tuple(pointwise.judgements[0].votes)  # what was stored is what was said
         said = await client.critique("Name a river.", "The Po.", "mine@1.0.0", revise=True)
         assert said.rounds[0].critique.text == "It could be shorter."
         stored = [(label.kind, label.source) async for label in client.all_feedback()]
@@ -53,5 +53,5 @@ async def test_from_a_constitution_to_a_job(api: Api) -> None:
         assert (await client.job(job.id)).state == "queued"
         assert (await client.cancel(job.id)).state == "cancelled"
         assert (await client.retry(job.id)).state == "queued"
-        assert [found.id async for found in client.jobs(state="queued")] == [job.id]
-        assert [found async for found in client.models()] == []
+        assert [item.id async for item in client.jobs(state="queued")] == [job.id]
+        assert [item async for item in client.models()] == []

@@ -97,13 +97,13 @@ async def given_at(api: Api, *minutes: float) -> list[str]:
 
 
 async def chosen(api: Api, **filters: datetime) -> list[str]:
-    found: list[str] = []
+    ids: list[str] = []
     params: dict[str, Any] = {name: moment.isoformat() for name, moment in filters.items()} | {"limit": 2}
     while True:
         page = (await api.admin.get("/v1/feedback", params=params)).json()
-        found += [label["id"] for label in page["items"]]
+        ids += [label["id"] for label in page["items"]]
         if page["next"] is None:
-            return found
+            return ids
         params["cursor"] = page["next"]
 
 

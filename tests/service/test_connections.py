@@ -21,8 +21,8 @@ Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def within(**some: float) -> Bounds:
-    found = {"connections": 100, "header_seconds": LONG, "idle_seconds": LONG, "stalled_seconds": LONG} | some
-    return Bounds(**found)  # type: ignore[arg-type]  # its fields are checked by name alone
+    bounds = {"connections": 100, "header_seconds": LONG, "idle_seconds": LONG, "stalled_seconds": LONG} | some
+    return Bounds(**bounds)  # type: ignore[arg-type]  # its fields are checked by name alone
 
 
 async def read_all(scope: Scope, receive: Receive, send: Send) -> None:

@@ -62,9 +62,9 @@ async def test_an_engine_is_opened_once_in_a_thread_and_closed_at_the_end(
     opened = opening(monkeypatch, Closing)
     async with Engines(settings(tmp_path, judge=EngineSettings(spec="embedded"))) as engines:
         assert engines.opened("judge") is None
-        found = await asyncio.gather(*(engines.get(name) for name in ("judge", None, "judge")))
+        gathered = await asyncio.gather(*(engines.get(name) for name in ("judge", None, "judge")))
         assert len(opened) == 1 and opened[0] != threading.main_thread().name
-        assert len(set(map(id, found))) == 1 and engines.opened("judge") is found[0] and not closed
+        assert len(set(map(id, gathered))) == 1 and engines.opened("judge") is gathered[0] and not closed
     assert closed == ["fake"]
 
 

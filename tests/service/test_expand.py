@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import critic.settings
 from base.errors import InputError
-from base.option import InRequests, Option, as_file, bounded, option_of, read, unset
+from base.option import CommandOption, InRequests, as_file, bounded, option_of, read, unset
 from service.cli.given.config import Command, ConfigFile
 from service.cli.given.expand import expand
 from service.jobs.work.child import _written
@@ -25,14 +25,14 @@ class Sample(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Option("Input", flags=("--name", "-n"))] = Field(description="Whose it is.")
-    band: Annotated[float, Option("Judging"), InRequests(Le(0.3))] = Field(default=0.02, ge=0, lt=0.5)
-    count: Annotated[int | None, Option("Limits", metavar="all|K", word="all")] = Field(default=None, ge=1)
-    judge: Annotated[tuple[str, ...], Option("Judging")] = ("embedded",)
-    mode: Annotated[tuple[str, ...], Option("Judging")] = ()
-    how: Annotated[Literal["mean", "vote"], Option("Judging")] = "mean"
-    where: Annotated[Path | None, Option("Output")] = None
-    loud: Annotated[bool, Option("Output")] = False
+    name: Annotated[str, CommandOption("Input", flags=("--name", "-n"))] = Field(description="Whose it is.")
+    band: Annotated[float, CommandOption("Judging"), InRequests(Le(0.3))] = Field(default=0.02, ge=0, lt=0.5)
+    count: Annotated[int | None, CommandOption("Limits", metavar="all|K", word="all")] = Field(default=None, ge=1)
+    judge: Annotated[tuple[str, ...], CommandOption("Judging")] = ("embedded",)
+    mode: Annotated[tuple[str, ...], CommandOption("Judging")] = ()
+    how: Annotated[Literal["mean", "vote"], CommandOption("Judging")] = "mean"
+    where: Annotated[Path | None, CommandOption("Output")] = None
+    loud: Annotated[bool, CommandOption("Output")] = False
     inner: int = 3
 
 
@@ -142,8 +142,8 @@ def test_an_unknown_setting_is_refused_with_the_near_one() -> None:
 def commands() -> list[type[BaseModel]]:
     """The models of commands: those that say what a command is asked for."""
     modules = [import_module(f"critic.settings.{file.name}") for file in iter_modules(critic.settings.__path__)]
-    found = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
-    return sorted((one for one in found if (one.__doc__ or "").startswith("What `cai")), key=lambda one: one.__name__)
+    classes = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
+    return sorted((one for one in classes if (one.__doc__ or "").startswith("What `cai")), key=lambda one: one.__name__)
 
 
 def other(field: Any, model: type[BaseModel], name: str) -> Any:

@@ -29,18 +29,19 @@ def written(path: Path, rows: list[Any]) -> str:
     return str(path)
 
 
-def uses(found: Inspection) -> dict[str, tuple[int, dict[str, int]]]:
-    return {
-        use.command: (use.taken, {reason: len(places) for reason, places in use.refused.items()}) for use in found.uses
-    }
+def uses(inspection: Inspection) -> dict[str, tuple[int, dict[str, int]]]:
+    by_command = {}
+    for use in inspection.uses:
+        by_command[use.command] = (use.taken, {reason: len(places) for reason, places in use.refused.items()})
+    return by_command
 
 
 def test_each_command_is_told(tmp_path: Path) -> None:
-    found = inspect(written(tmp_path / "in.jsonl", ROWS), naming())
-    assert (found.name, found.rows, found.whole, found.shapes) == ("in.jsonl", 4, True, ("SHP",))
-    assert found.columns["History"] == "history" and found.columns["human_ref_A"] == "human_ref_a"
-    assert found.ignored == ("score", "note")
-    assert uses(found) == {
+    inspection = inspect(written(tmp_path / "in.jsonl", ROWS), naming())
+    assert (inspection.name, inspection.rows, inspection.whole, inspection.shapes) == ("in.jsonl", 4, True, ("SHP",))
+    assert inspection.columns["History"] == "history" and inspection.columns["human_ref_A"] == "human_ref_a"
+    assert inspection.ignored == ("score", "note")
+    assert uses(inspection) == {
         "generate, align": (3, {"no_prompt": 1}),
         "judge": (3, {"no_responses": 1}),
         "evaluate judge": (1, {"no_label": 3}),
@@ -48,25 +49,27 @@ def test_each_command_is_told(tmp_path: Path) -> None:
         "train dpo, orpo, simpo": (1, {"no_label": 2, "unknown_format": 1}),
         "train reward": (1, {"no_label": 2, "unknown_format": 1}),
     }
-    judged = found.uses[1]
+    judged = inspection.uses[1]
     assert judged.first == [
         ("Why is ice slippery?", ("Water.", "Magic.")),
         ("Why is ice cold?", ("It melts.", "No.")),
     ]
     assert judged.refused["no_responses"][0].startswith("in.jsonl:4: ")
-    assert middle(found.prompt_tokens) == (4, 4, 5)
+    assert middle(inspection.prompt_tokens) == (4, 4, 5)
 
 
 def test_a_prompt_that_comes_twice_and_an_id_of_two_are_told(tmp_path: Path) -> None:
     rows = [{"id": 7, "prompt": "Why?"}, {"id": 7, "prompt": "How?"}, {"id": 8, "prompt": "Why?"}]
-    found = inspect(written(tmp_path / "in.jsonl", rows), naming())
-    assert uses(found)["generate, align"] == (1, {"same_id": 1, "duplicate": 1})
+    inspection = inspect(written(tmp_path / "in.jsonl", rows), naming())
+    assert uses(inspection)["generate, align"] == (1, {"same_id": 1, "duplicate": 1})
 
 
 def test_what_turns_say_beside_is_named(tmp_path: Path) -> None:
     turn = {"role": "user", "content": "Why?", "date": "2024-05-01", "lang": None}
-    found = inspect(written(tmp_path / "in.jsonl", [{"prompt": [turn]}, {"prompt": [turn | {"lang": "en"}]}]), naming())
-    assert found.turns == {"date": 2, "lang": 1} and uses(found)["generate, align"] == (1, {"duplicate": 1})
+    inspection = inspect(
+        written(tmp_path / "in.jsonl", [{"prompt": [turn]}, {"prompt": [turn | {"lang": "en"}]}]), naming()
+    )
+    assert inspection.turns == {"date": 2, "lang": 1} and uses(inspection)["generate, align"] == (1, {"duplicate": 1})
 
 
 def test_it_says_what_the_command_itself_finds(tmp_path: Path) -> None:
@@ -89,9 +92,9 @@ def test_of_many_rows_a_sample_is_read_and_all_where_that_is_asked(
 
 def test_a_command_that_takes_nothing_of_a_table_says_why(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("Frage;tags\nWarum?;a\n")
-    found = inspect(str(tmp_path / "in.csv"), naming("prompt=frage"))
-    assert uses(found)["generate, align"] == (1, {})
-    assert "no column holds answers" in found.uses[1].problem
+    inspection = inspect(str(tmp_path / "in.csv"), naming("prompt=frage"))
+    assert uses(inspection)["generate, align"] == (1, {})
+    assert "no column holds answers" in inspection.uses[1].problem
 
 
 def test_what_can_be_read_only_once_is_refused() -> None:

@@ -32,8 +32,8 @@ async def give(database: Database, *asked: dict[str, Any], origin: Origin | None
     async with Constitutions(database) as constitutions:
         labels, caller = Labels(database, constitutions, BOUNDS), Caller("k", "k", frozenset({"admin"}))
         given = [await labels.read(one, caller) for one in asked]
-    ids, found = rows(given, origin or Origin())
-    await database.insert(found)
+    ids, by_table = rows(given, origin or Origin())
+    await database.insert(by_table)
     return ids
 
 
@@ -44,8 +44,8 @@ def label(text: str, **more: Any) -> dict[str, Any]:
 async def records(database: Database) -> list[dict[str, Any]]:
     """All labels as records write them, without the defaults that are not stored."""
     async with database.read() as connection:
-        found = (await connection.execute(selected().order_by(feedback.c.seq))).mappings().all()
-    models = [stored(row) for row in found]
+        selected_rows = (await connection.execute(selected().order_by(feedback.c.seq))).mappings().all()
+    models = [stored(row) for row in selected_rows]
     short = [model.label.model_dump(mode="json", exclude_defaults=True) for model in models]
     return [model.model_dump(mode="json") | {"label": one} for model, one in zip(models, short, strict=True)]
 
@@ -134,5 +134,5 @@ async def test_filters_and_retracted_labels(database: Database) -> None:
         for filters, retracted, after, expected in wanted:
             conditions = FeedbackFilter.model_validate(filters).conditions()
             page = await connection.run_sync(label_text.page, conditions, after=after, limit=9, retracted=retracted)
-            found = [one["prompt"]["messages"][0]["content"] for one in json.loads(page.items)]
-            assert found == list(expected), (filters, retracted)
+            contents = [one["prompt"]["messages"][0]["content"] for one in json.loads(page.items)]
+            assert contents == list(expected), (filters, retracted)

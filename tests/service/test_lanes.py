@@ -3,13 +3,15 @@
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from service.bounds.lanes import SWITCH_SECONDS, Lane, Stop, Stopped
+from service.bounds.behind import Behind
+from service.bounds.lanes import PAUSES, SLICE_SECONDS, SWITCH_SECONDS, Lane, Stop, Stopped
 from service.problems import STATUS
 from service.refusals import Refusal
 
@@ -147,3 +149,42 @@ async def test_threads_give_way_sooner_while_anything_long_is_under_way() -> Non
 
         await asyncio.gather(lane.run(None, work), lane.run(None, work))
     assert seen == [pytest.approx(SWITCH_SECONDS)] * 2 and sys.getswitchinterval() == pytest.approx(usual)
+
+
+class Late(Behind):
+    """An event loop that is as far behind as the test says."""
+
+    seconds = 0.0
+
+
+async def test_work_pauses_while_the_event_loop_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    behind, worked, paused = Late(), [0.0], list[float]()
+    monkeypatch.setattr("service.bounds.lanes.time.thread_time", lambda: worked[0])
+    stop = Stop(60, behind)
+    monkeypatch.setattr(stop._set, "wait", paused.append)
+    stop.check()
+    worked[0] += 1  # nobody was kept waiting
+    stop.check()
+    behind.seconds = 1.0
+    stop.check()
+    worked[0] += 0.9 * SLICE_SECONDS
+    stop.check()
+    assert paused == []
+    worked[0] += 0.9 * SLICE_SECONDS
+    stop.check()
+    assert paused == [pytest.approx(PAUSES * 1.8 * SLICE_SECONDS)]
+    stop.check()
+    assert len(paused) == 1
+
+
+async def test_a_loop_that_is_kept_busy_is_behind_while_somebody_looks() -> None:
+    behind = Behind()
+    time.sleep(0.05)
+    assert behind.seconds == 0
+    with behind:
+        time.sleep(0.05)  # a turn of the loop that takes so long
+        assert behind.seconds > 0.04
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert behind.seconds > 0.04  # it has come by now, so late
+    assert behind.seconds == 0

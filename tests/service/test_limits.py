@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from service.bounds import limits
-from service.bounds.limits import SHORT_BYTES, Limits, Pace, Room
+from service.bounds.limits import SHORT_BYTES, Limits, Room, TokenBuckets
 from service.problems import STATUS
 from service.refusals import Refusal
 
@@ -32,7 +32,7 @@ async def answer(body: list[bytes], headers: dict[str, str] | None = None, most:
         sent.append(message)
 
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    whole = {"type": "http", "path": "/", "query_string": b"", "headers": raw} | scope
+    whole = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": raw} | scope
     await Limits(application, most, bodies_bytes=1000, body_seconds=60)(whole, receive, send)
     return int(sent[0]["status"])
 
@@ -63,7 +63,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         sent.append(message)
 
     limited = Limits(application, 10, bodies_bytes=1000, body_seconds=0.01)
-    await limited({"type": "http", "path": "/", "headers": []}, receive, send)
+    await limited({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
     assert sent[0]["status"] == 408
 
 
@@ -75,7 +75,7 @@ async def test_a_nul_in_the_address_is_refused() -> None:
 def test_a_caller_who_asks_too_often_is_told_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("service.bounds.limits.time.monotonic", lambda: clock[0])
-    pace = Pace(per_minute=60, at_once=10)
+    pace = TokenBuckets(per_minute=60, at_once=10)
     for _ in range(10):  # a sixth of a minute's requests at once
         pace.take("ada")
     with pytest.raises(Refusal) as refused:
@@ -90,7 +90,7 @@ def test_a_caller_who_asks_too_often_is_told_how_long_to_wait(monkeypatch: pytes
 
 
 def test_a_caller_has_only_so_many_requests_under_way() -> None:
-    pace = Pace(per_minute=60, at_once=2)
+    pace = TokenBuckets(per_minute=60, at_once=2)
     with pace.under_way("ada"):
         with pace.under_way("ada"):
             with pytest.raises(Refusal) as refused, pace.under_way("ada"):
@@ -167,7 +167,7 @@ async def test_long_bodies_share_their_memory_and_short_ones_wait_for_nobody() -
             return {"type": "http.request", "body": b"x", "more_body": False}
 
         headers = [(b"content-length", str(size).encode())]
-        await limited({"type": "http", "path": "/", "headers": headers}, receive, send)
+        await limited({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(5):

@@ -48,8 +48,8 @@ async def test_every_step_keeps_the_rows_of_the_one_before(database_url: str) ->
         await migrations.upgrade(database_url, step.revision)
     await migrations.upgrade(database_url)
     with migrations.connected(parsed(database_url)) as connection:
-        found = connection.execute(text('SELECT id, name, "group", created_at FROM annotators')).one()
-        assert tuple(found) == ("1", "Ada", "x", 5)
+        annotator = connection.execute(text('SELECT id, name, "group", created_at FROM annotators')).one()
+        assert tuple(annotator) == ("1", "Ada", "x", 5)
 
 
 BEFORE = (

@@ -28,17 +28,17 @@ def fake_fetch() -> Path:
 
 
 def test_nothing_is_here_yet() -> None:
-    found = CliRunner().invoke(app, ["--json"])
-    assert json.loads(found.stdout) == [{"spec": "embedded", "path": None, "bytes": None}]
+    done = CliRunner().invoke(app, ["--json"])
+    assert json.loads(done.stdout) == [{"spec": "embedded", "path": None, "bytes": None}]
     assert "cai models --fetch" in CliRunner().invoke(app, []).stdout
 
 
 def test_fetch_brings_the_embedded_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "fetch", fake_fetch)
     for _ in range(2):
-        found = CliRunner().invoke(app, ["--fetch"])
-        assert found.exit_code == 0
-        assert "embedded" in found.stdout and "3 MB" in found.stdout
+        done = CliRunner().invoke(app, ["--fetch"])
+        assert done.exit_code == 0
+        assert "embedded" in done.stdout and "3 MB" in done.stdout
 
 
 def test_models_of_the_hugging_face_cache_are_listed(caches: Path) -> None:
@@ -50,5 +50,5 @@ def test_models_of_the_hugging_face_cache_are_listed(caches: Path) -> None:
     (repository / "blobs").mkdir()
     (repository / "blobs" / "b").write_bytes(b"x" * 100)
     (snapshot / "config.json").symlink_to(repository / "blobs" / "b")
-    found = json.loads(CliRunner().invoke(app, ["--json"]).stdout)
-    assert found[1] == {"spec": "hf:owner/name", "path": str(repository), "bytes": 100}
+    listed = json.loads(CliRunner().invoke(app, ["--json"]).stdout)
+    assert listed[1] == {"spec": "hf:owner/name", "path": str(repository), "bytes": 100}

@@ -53,21 +53,29 @@ def alternating(number: int) -> str:
     return ("first", "second")[number % 2]
 
 
+ONE_ANNOTATOR = [said(n, alternating(n)) for n in range(24)]
+ALL_TIES = [said(n, "tie", name) for n in range(24) for name in ("ann", "bob")]
+ALL_MISSING = [said(n, "first") | {"label": {"choice": None}} for n in range(24)]
+CONSTANT_RATERS = [said(n, "first", name) for n in range(32) for name in ("ann", "bob")]
+ONE_CONSTANT_RATER = [said(n, c, name) for n in range(32) for name, c in (("ann", "first"), ("b", alternating(n)))]
+GROUPS_OF_ONE = [said(n, alternating(n), f"p{n}", group=f"g{n}") for n in range(24)]
+DUPLICATED_ROWS = [said(n, alternating(n)) for n in range(6) for _ in range(5)]
+OUTSIDE_THE_SCALE = [rated(n, 9) for n in range(24)]
+OUTSIDE_THE_SCALE += [said(n, "third") for n in range(3)]
+UNBALANCED_ORDERS = [said(n, "first", "ann") for n in range(24)]
+UNBALANCED_ORDERS += [turned(said(n, "first", "b")) for n in range(3)]
 CASES: dict[str, list[Row]] = {
-    "one annotator": [said(n, alternating(n)) for n in range(24)],
+    "one annotator": ONE_ANNOTATOR,
     "one item": [said(1, "first", "ann"), said(1, "second", "bob")],
-    "all ties": [said(n, "tie", name) for n in range(24) for name in ("ann", "bob")],
-    "all missing": [said(n, "first") | {"label": {"choice": None}} for n in range(24)],
+    "all ties": ALL_TIES,
+    "all missing": ALL_MISSING,
     "no row": [],
-    "constant raters": [said(n, "first", name) for n in range(32) for name in ("ann", "bob")],
-    "one constant rater": [
-        said(n, c, name) for n in range(32) for name, c in (("ann", "first"), ("b", alternating(n)))
-    ],
-    "outside the scale": [rated(n, 9) for n in range(24)] + [said(n, "third") for n in range(3)],
-    "groups of one": [said(n, alternating(n), f"p{n}", group=f"g{n}") for n in range(24)],
-    "unbalanced orders": [said(n, "first", "ann") for n in range(24)]
-    + [turned(said(n, "first", "b")) for n in range(3)],
-    "duplicated rows": [said(n, alternating(n)) for n in range(6) for _ in range(5)],
+    "constant raters": CONSTANT_RATERS,
+    "one constant rater": ONE_CONSTANT_RATER,
+    "outside the scale": OUTSIDE_THE_SCALE,
+    "groups of one": GROUPS_OF_ONE,
+    "unbalanced orders": UNBALANCED_ORDERS,
+    "duplicated rows": DUPLICATED_ROWS,
 }
 
 
@@ -87,7 +95,9 @@ def write(path: str, rows: Sequence[Row]) -> None:
 
 def plain_pairs(rows: Sequence[Row]) -> list[Row]:
     """The same as pairs, prompts and choices: what commands without people's labels read."""
-    texts = [(row["prompt"]["messages"][0]["content"], [one["text"] for one in row["responses"]]) for row in rows]
+    texts = []
+    for row in rows:
+        texts.append((row["prompt"]["messages"][0]["content"], [one["text"] for one in row["responses"]]))
     return [{"prompt": prompt, "chosen": answers[0], "rejected": answers[1]} for prompt, answers in texts]
 
 

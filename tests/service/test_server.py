@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving import Connection, Served, serving
+from benchmarks.serving import KeptConnection, Served, serving
 from tests.service.calls import comparison
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def served(folder: Path) -> Iterator[Served]:
 
 
 async def give(served: Served, number: int) -> int:
-    async with Connection(served) as connection:
+    async with KeptConnection(served) as connection:
         status, _ = await connection.send("POST", "/v1/feedback", json.dumps(comparison(f"{number}?")).encode())
         return status
 
@@ -77,6 +77,6 @@ async def test_half_a_body_is_waited_for_so_long_and_only_from_who_has_a_key(ser
 
 
 async def test_a_setting_of_the_file_bounds_texts(served: Served) -> None:
-    async with Connection(served) as connection:
+    async with KeptConnection(served) as connection:
         status, answer = await connection.send("POST", "/v1/feedback", json.dumps(comparison("x" * 1001)).encode())
     assert status == 422 and b"max_text_bytes" in answer

@@ -1,6 +1,5 @@
 """Snapshots: a question to the database ends with who asked it, on both databases."""
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +11,6 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from service.bounds.lanes import Stop, Stopped
 from service.labels.snapshot import Snapshots
 from service.refusals import Refusal
-from service.store import migrations
 from service.store.database import database_url as parsed
 
 LONG = 3600.0  # seconds
@@ -20,9 +18,8 @@ ENDLESS = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n W
 
 
 @pytest.fixture
-def snapshots(database_url: str) -> Iterator[Snapshots]:
-    asyncio.run(migrations.upgrade(database_url))
-    with closing(Snapshots(parsed(database_url))) as made:
+def snapshots(migrated_url: str) -> Iterator[Snapshots]:
+    with closing(Snapshots(parsed(migrated_url))) as made:
         yield made
 
 

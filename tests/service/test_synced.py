@@ -30,8 +30,8 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
 
 def unsynced(place: Path, numbers: set[int]) -> list[Path]:
     """What lies under ``place``, itself included, and was not synced."""
-    found = [place, *place.rglob("*")]
-    return [path for path in found if path.stat().st_ino not in numbers]
+    paths = [place, *place.rglob("*")]
+    return [path for path in paths if path.stat().st_ino not in numbers]
 
 
 def looking(before: Callable[..., Any], look: Callable[[], None]) -> Callable[..., Any]:

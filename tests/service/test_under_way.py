@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from service.problems import STATUS
 from service.refusals import Refusal
 from service.store.database import Database
-from service.store.repeats.under_way import SUFFIX, UnderWay, _number
+from service.store.repeats.under_way import SUFFIX, RequestsUnderWay, _number
 from tests.service.conftest import Postgres
 
 HOLDER = """
@@ -34,7 +34,7 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 
 async def test_equal_requests_follow_each_other_and_others_do_not_wait(migrated_url: str) -> None:
     seen: list[str] = []
-    async with Database(migrated_url) as database, UnderWay(database) as under_way:
+    async with Database(migrated_url) as database, RequestsUnderWay(database) as under_way:
         begun = asyncio.Event()
 
         async def first() -> None:
@@ -58,8 +58,8 @@ async def test_of_two_servers_on_postgres_the_second_hears_when_to_come_again(po
     async with (
         Database(postgres_url) as database,
         Database(postgres_url) as other,
-        UnderWay(database) as here,
-        UnderWay(other) as there,
+        RequestsUnderWay(database) as here,
+        RequestsUnderWay(other) as there,
     ):
         async with here.alone("key", "name"):
             await _is_refused(there)
@@ -68,7 +68,7 @@ async def test_of_two_servers_on_postgres_the_second_hears_when_to_come_again(po
 
 
 async def test_beside_sqlite_a_lock_is_its_process_s_and_ends_with_it(tmp_path: Path) -> None:
-    async with Database(f"sqlite:///{tmp_path / 'cai.db'}") as database, UnderWay(database) as under_way:
+    async with Database(f"sqlite:///{tmp_path / 'cai.db'}") as database, RequestsUnderWay(database) as under_way:
         async with under_way.alone("key", "name"):
             pass
         file = tmp_path / f"cai.db{SUFFIX}"
@@ -85,7 +85,7 @@ async def test_beside_sqlite_a_lock_is_its_process_s_and_ends_with_it(tmp_path: 
 
 
 async def test_a_request_that_failed_leaves_the_next_its_turn(migrated_url: str) -> None:
-    async with Database(migrated_url) as database, UnderWay(database) as under_way:
+    async with Database(migrated_url) as database, RequestsUnderWay(database) as under_way:
         for _ in range(2):
             with pytest.raises(RuntimeError):
                 async with under_way.alone("key", "name"):
@@ -93,7 +93,7 @@ async def test_a_request_that_failed_leaves_the_next_its_turn(migrated_url: str)
 
 
 async def test_a_connection_that_broke_is_made_anew(postgres_url: str) -> None:
-    async with Database(postgres_url) as database, UnderWay(database) as under_way:
+    async with Database(postgres_url) as database, RequestsUnderWay(database) as under_way:
         async with under_way.alone("key", "name"):
             pass
         async with database.transaction() as connection:
@@ -106,7 +106,7 @@ async def test_a_connection_that_broke_is_made_anew(postgres_url: str) -> None:
             pass
 
 
-async def _is_refused(under_way: UnderWay) -> None:
+async def _is_refused(under_way: RequestsUnderWay) -> None:
     with pytest.raises(Refusal) as problem:
         async with under_way.alone("key", "name"):
             pytest.fail("both are at it")

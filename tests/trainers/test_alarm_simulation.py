@@ -60,9 +60,11 @@ class Policy:
         gains = (np.array(rewards) - np.mean(rewards)) / (np.std(rewards) + 1e-4)
         at = self.at
         filler, magic = np.exp(at["filler"]), 1 / (1 + np.exp(-at["magic"]))
+        quality = [answer.quality - at["quality"] for answer in answers]
+        fillers = [answer.filler - filler for answer in answers]
         slopes = {
-            "quality": [answer.quality - at["quality"] for answer in answers],
-            "filler": [answer.filler - filler for answer in answers],
+            "quality": quality,
+            "filler": fillers,
             "magic": [answer.magic - magic for answer in answers],
         }
         for name, slope in slopes.items():
@@ -126,7 +128,9 @@ def test_clean_runs_are_left_alone(config: GRPOConfig) -> None:
 
 @pytest.mark.slow
 def test_without_alarms_the_hacks_cost_more(config: GRPOConfig) -> None:
-    stopped = {flaw: fmean(run(flaw, seed, config)[1] for seed in range(3)) for flaw in ("length", "phrase")}
+    stopped = {}
+    for hack in ("length", "phrase"):
+        stopped[hack] = fmean(run(hack, seed, config)[1] for seed in range(3))
     for name in ("length", "length_correlation", "phrase", "heldout", "disagreement"):
         setattr(config, f"alarm_{name}", None)
     for flaw, cost in stopped.items():

@@ -72,11 +72,12 @@ def test_one_wild_step_is_averaged_away(config: PPOConfig) -> None:
 def audits(reward: list[float], heldout: list[float], count: int = 50) -> History:
     """Audits whose prompts differ by noise around the given means."""
     noise = random.Random(0)
-    found = [
-        Audit(i, *({str(k): mean + noise.gauss(0, 1) for k in range(count)} for mean in pair))
-        for i, pair in enumerate(zip(reward, heldout, strict=True))
-    ]
-    return History([CALM], found)
+    audited = []
+    for i, pair in enumerate(zip(reward, heldout, strict=True)):
+        rewarded, held_out = pair
+        own = {str(k): rewarded + noise.gauss(0, 1) for k in range(count)}
+        audited.append(Audit(i, own, {str(k): held_out + noise.gauss(0, 1) for k in range(count)}))
+    return History([CALM], audited)
 
 
 def test_a_second_opinion_that_falls_while_the_reward_rises_is_told(config: PPOConfig) -> None:

@@ -48,13 +48,13 @@ def test_it_loads_and_loads_again_as_what_it_resolved_to(name: str, tmp_path: Pa
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_small_ones_run_anywhere_and_large_ones_save_memory(name: str) -> None:
-    found = loaded(name)
+    config = loaded(name)
     root = FOLDER.parents[1]
     if name.endswith("smoke"):
-        assert found.model == "embedded"
-        assert all((root / source).is_file() for source in found.data if isinstance(source, str))
+        assert config.model == "embedded"
+        assert all((root / source).is_file() for source in config.data if isinstance(source, str))
     else:
-        assert found.gradient_checkpointing and found.bf16
+        assert config.gradient_checkpointing and config.bf16
         assert f'cai)" train {name.rpartition("-")[0]} --config {name}' in (FOLDER / f"{name}.yaml").read_text()
 
 
@@ -65,13 +65,15 @@ def launched(file: Path, monkeypatch: pytest.MonkeyPatch) -> Namespace:
     """
     machine = ["--machine_rank", "1", "--main_process_ip", "10.0.0.1"]
     given = launch.launch_command_parser().parse_args(["--config_file", str(file), *machine, "cai", "train"])
-    found, _, _ = launch._validate_launch_command(given)
-    found.deepspeed_fields_from_accelerate_config = ""
-    environment = prepare_deepspeed_cmd_env(found)[1] if found.use_deepspeed else prepare_multi_gpu_env(found)
+    arguments, _, _ = launch._validate_launch_command(given)
+    arguments.deepspeed_fields_from_accelerate_config = ""
+    environment = (
+        prepare_deepspeed_cmd_env(arguments)[1] if arguments.use_deepspeed else prepare_multi_gpu_env(arguments)
+    )
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert isinstance(found, Namespace)
-    return found
+    assert isinstance(arguments, Namespace)
+    return arguments
 
 
 @pytest.mark.parametrize("name", LAUNCHING)
@@ -82,11 +84,11 @@ def test_accelerate_starts_eight_processes_a_machine(name: str, monkeypatch: pyt
     assert (config.num_machines, config.num_processes, config.mixed_precision) == (machines, 8 * machines, "bf16")
     assert config.main_process_ip is None and "machine_rank" not in yaml.safe_load(file.read_text())
     assert "t was not run" in file.read_text()  # on the hardware that it is for
-    found = launched(file, monkeypatch)
-    assert found.nproc_per_node == "8"
+    arguments = launched(file, monkeypatch)
+    assert arguments.nproc_per_node == "8"
     if machines > 1:
-        assert (found.nnodes, found.node_rank, found.rdzv_backend) == (str(machines), 1, "static")
-        assert found.rdzv_endpoint == "10.0.0.1:29500"
+        assert (arguments.nnodes, arguments.node_rank, arguments.rdzv_backend) == (str(machines), 1, "static")
+        assert arguments.rdzv_endpoint == "10.0.0.1:29500"
         assert f"--config_file trainers/configs/{name}.yaml --machine_rank RANK --main_process_ip" in file.read_text()
 
 

@@ -75,16 +75,21 @@ def test_an_earlier_conversation_stays_with_the_prompt() -> None:
         *answer("The Po."),
         {"role": "user", "content": "And?"},
     ]
-    found = parse({"chosen": turns + answer("The Nile."), "rejected": turns + answer("No.")})
-    assert [message.content for message in found.prompt.messages] == ["Be brief.", "Name a river.", "The Po.", "And?"]
+    example = parse({"chosen": turns + answer("The Nile."), "rejected": turns + answer("No.")})
+    assert [message.content for message in example.prompt.messages] == ["Be brief.", "Name a river.", "The Po.", "And?"]
+
+
+def with_each(name: str, *values: Any) -> list[dict[str, Any]]:
+    """One change for each value of a column."""
+    return [{name: value} for value in values]
 
 
 PAIRS_REFUSED: dict[str, list[dict[str, Any]]] = {
     "empty_answer": [{"chosen": ""}, {"rejected": " \n"}],
     "equal_sides": [{"rejected": "The Po."}],
     "bad_responses": [{"chosen": ASKED}, {"chosen": []}, {"chosen": 5}, {"rejected": [{"content": "No."}]}],
-    "bad_probability": [{"probability": value} for value in (1.2, -0.1, math.nan, math.inf, "high", [1])],
-    "bad_weight": [{"weight": value} for value in (0, -1, math.nan, math.inf, "much")],
+    "bad_probability": with_each("probability", 1.2, -0.1, math.nan, math.inf, "high", [1]),
+    "bad_weight": with_each("weight", 0, -1, math.nan, math.inf, "much"),
     "bad_margin": [{"margin": math.nan}, {"margin": "wide"}],
     "bad_group": [{"group": 7}],
     "empty_prompt": [{"prompt": " "}],
@@ -103,9 +108,9 @@ PAIRS_REFUSED: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("reason", "changes"), [(r, c) for r, changes in PAIRS_REFUSED.items() for c in changes])
 def test_a_bad_pair_costs_itself_only(reason: str, changes: dict[str, Any], tmp_path: Path) -> None:
-    found = read(lines(tmp_path / "p.jsonl", PAIR, PAIR | changes, PAIR | {"chosen": "The Nile."}), (Pair,))
-    assert [example.answers[0] for example in found.examples] == ["The Po.", "The Nile."]
-    [refused] = found.refused
+    data = read(lines(tmp_path / "p.jsonl", PAIR, PAIR | changes, PAIR | {"chosen": "The Nile."}), (Pair,))
+    assert [example.answers[0] for example in data.examples] == ["The Po.", "The Nile."]
+    [refused] = data.refused
     assert (refused.row, refused.where, refused.reason) == (1, "p.jsonl:2", reason)
     assert refused.detail
 
@@ -139,26 +144,27 @@ def test_a_bad_pair_costs_itself_only(reason: str, changes: dict[str, Any], tmp_
     ],
 )
 def test_other_bad_rows(good: dict[str, Any], changes: dict[str, Any], reason: str, detail: str) -> None:
-    found = from_rows([good, good | changes, good], ALL)
-    assert len(found.examples) == 2
-    assert [row.reason for row in found.refused] == [reason]
-    assert detail in found.refused[0].detail
-    assert found.refused[0].where == "train_dataset:1"
+    data = from_rows([good, good | changes, good], ALL)
+    assert len(data.examples) == 2
+    assert [row.reason for row in data.refused] == [reason]
+    assert detail in data.refused[0].detail
+    assert data.refused[0].where == "train_dataset:1"
 
 
 def test_lines_that_are_no_rows_are_named(tmp_path: Path) -> None:
     source = lines(tmp_path / "p.jsonl", PAIR, '{"prompt": ', "[1, 2", '"text"', "17", "", PAIR)
-    found = read(source, (Pair,))
-    assert len(found.examples) == 2
-    assert found.why_refused() == {"broken_line": 3, "unknown_format": 1}
-    assert [row.where for row in found.refused] == [f"p.jsonl:{line}" for line in (2, 3, 4, 5)]
+    data = read(source, (Pair,))
+    assert len(data.examples) == 2
+    assert data.why_refused() == {"broken_line": 3, "unknown_format": 1}
+    expected = [f"p.jsonl:{line}" for line in (2, 3, 4, 5)]
+    assert [row.where for row in data.refused] == expected
 
 
 def test_a_file_holds_one_kind_and_the_others_are_named() -> None:
-    found = from_rows([PAIR, SHOWN, PAIR | {"chosen": "The Nile."}, THUMB], TEACHING)
-    assert len(found.examples) == 2
-    assert found.why_refused() == {"other_kind": 1, "mixed_formats": 1}
-    assert "rated answers" not in found.refused[1].detail and "pairs" in found.refused[1].detail
+    data = from_rows([PAIR, SHOWN, PAIR | {"chosen": "The Nile."}, THUMB], TEACHING)
+    assert len(data.examples) == 2
+    assert data.why_refused() == {"other_kind": 1, "mixed_formats": 1}
+    assert "rated answers" not in data.refused[1].detail and "pairs" in data.refused[1].detail
 
 
 def test_a_file_with_nothing_to_learn_is_refused_with_its_first_reason(tmp_path: Path) -> None:
@@ -194,22 +200,22 @@ ROWS = st.one_of(
 @given(ROWS)
 def test_any_row_is_an_example_or_is_named(row: dict[str, Any]) -> None:
     """Never a crash; and what was taken can be written down and hashed."""
-    found = from_rows([PAIR | {"kind": None}, row], ALL)
-    assert len(found.examples) + len(found.refused) == 2
-    assert len(found.sha256) == 64
-    assert all(row.model_dump_json() for row in found.refused)
+    data = from_rows([PAIR | {"kind": None}, row], ALL)
+    assert len(data.examples) + len(data.refused) == 2
+    assert len(data.sha256) == 64
+    assert all(row.model_dump_json() for row in data.refused)
 
 
 @given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20), st.floats(0, 1), st.floats(1e-3, 1e3))
 def test_what_a_pair_says_is_what_is_learnt(chosen: str, rejected: str, probability: float, weight: float) -> None:
     """Texts come through to the letter, spaces and strange characters too; or the row has one of three faults."""
     row = {"prompt": "q", "chosen": chosen, "rejected": rejected, "probability": probability, "weight": weight}
-    found = from_rows([PAIR, row], (Pair,))
-    if found.refused:
+    data = from_rows([PAIR, row], (Pair,))
+    if data.refused:
         faults = (is_blank(chosen) or is_blank(rejected), chosen == rejected, "\0" in chosen + rejected)
-        assert any(faults) and found.refused[0].reason in ("empty_answer", "equal_sides", "bad_characters")
+        assert any(faults) and data.refused[0].reason in ("empty_answer", "equal_sides", "bad_characters")
         return
-    assert found.examples[1] == Pair(
+    assert data.examples[1] == Pair(
         prompt=prompt("q"), chosen=chosen, rejected=rejected, probability=probability, weight=weight,
         where="train_dataset:1",
     )  # fmt: skip
@@ -249,24 +255,24 @@ def shown(folder: Path, name: str, count: int) -> str:
     return lines(folder / f"{name}.jsonl", *({"prompt": f"{name} {i}", "completion": "Yes."} for i in range(count)))
 
 
-def sources_of(found: Data) -> Counter[str]:
-    return Counter(example.prompt.messages[0].content.split()[0] for example in found.examples)
+def sources_of(data: Data) -> Counter[str]:
+    return Counter(example.prompt.messages[0].content.split()[0] for example in data.examples)
 
 
 def test_sources_are_mixed_by_ratio_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
     """30 to 10 at 1 to 2: the second is the scarcer and taken whole, so 5 of the first."""
     mixture = [{"path": shown(tmp_path, "a", 30), "ratio": 1}, {"path": shown(tmp_path, "b", 10), "ratio": 2}]
-    found = read_all(mixture, (Demonstration,))
-    assert sources_of(found) == {"a": 5, "b": 10}
-    assert found.why_refused() == {"mixture": 25}
-    taken = [example.where for example in found.examples if example.where.startswith("a")]
+    data = read_all(mixture, (Demonstration,))
+    assert sources_of(data) == {"a": 5, "b": 10}
+    assert data.why_refused() == {"mixture": 25}
+    taken = [example.where for example in data.examples if example.where.startswith("a")]
     assert taken == sorted(taken, key=lambda where: int(where.split(":")[1])) and taken[-1] != "a.jsonl:5"
-    assert read_all(mixture, (Demonstration,)).sha256 == found.sha256
+    assert read_all(mixture, (Demonstration,)).sha256 == data.sha256
 
 
 def test_without_ratios_all_is_taken(tmp_path: Path) -> None:
-    found = read_all([shown(tmp_path, "a", 3), {"path": shown(tmp_path, "b", 2)}], (Demonstration,))
-    assert sources_of(found) == {"a": 3, "b": 2} and not found.refused
+    data = read_all([shown(tmp_path, "a", 3), {"path": shown(tmp_path, "b", 2)}], (Demonstration,))
+    assert sources_of(data) == {"a": 3, "b": 2} and not data.refused
 
 
 @pytest.mark.parametrize(
@@ -289,7 +295,9 @@ def test_prompts_are_held_out_whole() -> None:
     rows = [{"prompt": f"q{i}", "chosen": f"a{i}", "rejected": f"b{k}"} for i in range(400) for k in range(2)]
     all_of_it = from_rows([*rows, PAIR | {"chosen": ""}], (Pair,))
     kept, held = hold_out(all_of_it, 0.25)
-    prompts: list[set[Prompt]] = [{example.prompt for example in side.examples} for side in (kept, held)]
+    prompts: list[set[Prompt]] = []
+    for side in (kept, held):
+        prompts.append({example.prompt for example in side.examples})
     assert not prompts[0] & prompts[1]
     assert len(kept.examples) + len(held.examples) == 800
     assert 70 <= len(prompts[1]) <= 130
@@ -321,29 +329,30 @@ def records(out: Path, table: str) -> list[dict[str, Any]]:
 
 
 def test_a_runs_pairs_are_read_as_they_are(a_run: Path) -> None:
-    expected, found = records(a_run, "pairs"), read(str(a_run), (Pair,))
-    assert expected and not found.refused
-    for record, example in zip(expected, found.examples, strict=True):
+    expected, data = records(a_run, "pairs"), read(str(a_run), (Pair,))
+    assert expected and not data.refused
+    for record, example in zip(expected, data.examples, strict=True):
         assert isinstance(example, Pair)
         assert example.answers == (record["chosen"][0]["content"], record["rejected"][0]["content"])
         assert example.probability == record["probability"] > 0.5
-    assert found.constitutions == (expected[0]["constitution_hash"],)
+    assert data.constitutions == (expected[0]["constitution_hash"],)
 
 
 def test_a_runs_revisions_are_demonstrations(a_run: Path) -> None:
-    expected, found = records(a_run, "sft"), read(str(a_run), (Demonstration,))
-    assert expected and not found.refused
-    assert [example.answers[0] for example in found.examples] == [r["completion"][0]["content"] for r in expected]
+    expected, data = records(a_run, "sft"), read(str(a_run), (Demonstration,))
+    assert expected and not data.refused
+    wanted = [r["completion"][0]["content"] for r in expected]
+    assert [example.answers[0] for example in data.examples] == wanted
 
 
 def test_a_runs_feedback_teaches_by_comparisons_and_rankings(a_run: Path) -> None:
     """Critiques and corrections are left to SFT; every comparison that was read is taken, ties too."""
     table = next(str(file) for file in a_run.glob("feedback.*"))
-    expected, found = records(a_run, "feedback"), read(table, TEACHING)
+    expected, data = records(a_run, "feedback"), read(table, TEACHING)
     kinds = Counter(record["kind"] for record in expected if record["kind"] != "comparison" or record["probability"])
-    assert Counter(type(example) for example in found.examples) == {Pair: kinds["comparison"], Ranked: kinds["ranking"]}
-    assert found.why_refused() == {"other_feedback": kinds["critique"] + kinds["correction"]}
-    pairs = [example for example in found.examples if isinstance(example, Pair)]
+    assert Counter(type(example) for example in data.examples) == {Pair: kinds["comparison"], Ranked: kinds["ranking"]}
+    assert data.why_refused() == {"other_feedback": kinds["critique"] + kinds["correction"]}
+    pairs = [example for example in data.examples if isinstance(example, Pair)]
     read_ = [record for record in expected if record["kind"] == "comparison" and record["probability"] is not None]
     better_first = [(r["responses"], r["probability"]) for r in read_]
     expected_pairs = [(tuple(t), p) if p >= 0.5 else (tuple(t[::-1]), 1 - p) for t, p in better_first]

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +74,24 @@ def test_two_processes_are_one(kind: str, policy: Path, tmp_path: Path) -> None:
     expected = run.train(KINDS[kind](**one))
     launch(kind, two, tmp_path)
     assert_same_run(tmp_path, expected.figures)
-    found, wanted = (load_file(tmp_path / name / "model.safetensors") for name in ("two", "one"))
-    assert apart(found, wanted, load_file(policy / "model.safetensors")) < 0.01
+    ours, wanted = (load_file(tmp_path / name / "model.safetensors") for name in ("two", "one"))
+    assert apart(ours, wanted, load_file(policy / "model.safetensors")) < 0.01
+
+
+def logged_in(folder: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """What a run's metrics say under these names, step by step."""
+    rows = []
+    for row in metrics.read(folder):
+        rows.append({key: row[key] for key in ("step", *keys) if key in row})
+    return rows
 
 
 def assert_same_run(folder: Path, figures: Mapping[str, float]) -> None:
     """What two processes reported in ``two`` is what one reported in ``one``."""
     keys = ("loss", "grad_norm", "eval_loss", "eval_accuracy", "eval_rewards/margins", "eval_logps/answer")
-    found, rows = (
-        [{k: row[k] for k in ("step", *keys) if k in row} for row in metrics.read(folder / name)]
-        for name in ("two", "one")
-    )
-    assert len(found) == len(rows) > 3
-    for ours, theirs in zip(found, rows, strict=True):
+    logged, rows = logged_in(folder / "two", keys), logged_in(folder / "one", keys)
+    assert len(logged) == len(rows) > 3
+    for ours, theirs in zip(logged, rows, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
     held_out = json.loads((folder / "two" / LINEAGE).read_text())["figures"]
     assert held_out == pytest.approx(dict(figures), rel=1e-3, abs=1e-5)
@@ -110,5 +115,5 @@ def test_two_machines_that_share_a_sharded_model_are_one_process(
     assert [code for code, _ in ended] == [0, 0], "\n".join(text[-3000:] for _, text in ended)
     assert_same_run(tmp_path, expected.figures)
     auto = AutoModelForCausalLM if kind == "dpo" else AutoModelForSequenceClassification
-    found, wanted = (weights(auto.from_pretrained(tmp_path / name)) for name in ("two", "one"))
-    assert apart(found, wanted, load_file(policy / "model.safetensors")) < 0.01
+    ours, wanted = (weights(auto.from_pretrained(tmp_path / name)) for name in ("two", "one"))
+    assert apart(ours, wanted, load_file(policy / "model.safetensors")) < 0.01

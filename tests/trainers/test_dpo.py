@@ -37,12 +37,12 @@ def rated(pairs: Sequence[Pair]) -> list[Rated]:
 
 def logprobs(trainer: DPOTrainer, examples: Sequence[Example]) -> Tensor:
     """Summed log-probabilities of all answers, one tree at a time: ``[E, 2]``."""
-    found = []
+    sums = []
     with torch.no_grad():
         for example in examples:
             batch = packed([trainer.encoder.policy(example.prompt, example.answers)])
-            found.append(batch.sums(model_of(trainer)(batch=batch)))
-    return torch.stack(found)
+            sums.append(batch.sums(model_of(trainer)(batch=batch)))
+    return torch.stack(sums)
 
 
 def nudge(model: torch.nn.Module) -> None:
@@ -66,9 +66,11 @@ def test_figures_and_loss_by_hand(loss: str, normalised: bool, policy: Path, tmp
     assert trainer.evaluate()["eval_rewards/margins"] == pytest.approx(0, abs=1e-5)
     nudge(model_of(trainer))
     change = logprobs(trainer, pairs) - before
-    lengths = torch.tensor(
-        [[len(s.ids) for s in trainer.encoder.policy(p.prompt, p.answers).segments[1:]] for p in pairs]
-    )
+    counts = []
+    for pair in pairs:
+        _, *answers = trainer.encoder.policy(pair.prompt, pair.answers).segments
+        counts.append([len(segment.ids) for segment in answers])
+    lengths = torch.tensor(counts)
     ratio = change / lengths if normalised else change
     metrics = trainer.evaluate()
     assert metrics["eval_rewards/chosen"] == pytest.approx(float(0.3 * ratio[:, 0].mean()), rel=1e-3)

@@ -20,7 +20,7 @@ from trainers.online.config import OnlineConfig
 from trainers.planning import settings
 from trainers.planning.dry_run import case_of, dry_run
 from trainers.planning.settings import Device
-from trainers.planning.shapes import CONFIG, INDEX, Model
+from trainers.planning.shapes import CONFIG, INDEX, WeightlessModel
 
 from .tiny import config_of
 
@@ -61,11 +61,11 @@ def test_the_shape_is_that_of_the_loaded_model(policy: Path, tmp_path: Path) -> 
 
 
 def test_a_configuration_is_enough_and_an_index_says_the_type(empty: Path) -> None:
-    shape = Model(str(empty)).shape
+    shape = WeightlessModel(str(empty)).shape
     assert (shape.weights, shape.stored, shape.tied) == (8_030_261_248, 2, False)
     (empty / INDEX).write_text(json.dumps({"metadata": {"total_size": 4 * shape.weights}, "weight_map": {}}))
-    assert Model(str(empty / CONFIG)).shape.stored == 4
-    assert Model(str(empty), heads=1).shape.weights == shape.weights - 128256 * 4096 + 4096
+    assert WeightlessModel(str(empty / CONFIG)).shape.stored == 4
+    assert WeightlessModel(str(empty), heads=1).shape.weights == shape.weights - 128256 * 4096 + 4096
 
 
 @pytest.mark.parametrize("model", ["nobody/has-this-model", "no/such/folder/at-all", "gone"])
@@ -77,10 +77,10 @@ def test_a_model_that_is_not_here_is_told_in_one_sentence(model: str, tmp_path: 
 
 def test_folders_and_configurations_that_say_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"it has no config\.json"):
-        Model(str(tmp_path))
+        WeightlessModel(str(tmp_path))
     (tmp_path / CONFIG).write_text(json.dumps({"model_type": "no-such-type"}))
     with pytest.raises(InputError, match="no model can be made of it"):
-        Model(str(tmp_path))
+        WeightlessModel(str(tmp_path))
 
 
 def test_what_does_not_fit_is_refused_with_what_would(empty: Path, tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ def templated(tokenizer: PreTrainedTokenizerBase, asked: Prompt, answer: str) ->
     """What the chat template makes of the whole chat, encoded at once."""
     chat = [message.model_dump() for message in asked.messages] + [{"role": "assistant", "content": answer}]
     template: Any = tokenizer.apply_chat_template  # its result has many types
-    found: list[int] = template(chat, tokenize=True, return_dict=True)["input_ids"]
-    return found
+    ids: list[int] = template(chat, tokenize=True, return_dict=True)["input_ids"]
+    return ids
 
 
 @pytest.mark.parametrize("template", [TEMPLATE, ENDS_WITH_PADDING], ids=["usual", "ends with padding"])
@@ -72,11 +72,11 @@ def test_prompt_and_answer_are_the_templates_chat(template: str, system: str | N
 
 def test_prompt_and_answer_are_the_embedded_models_chat(embedded_model: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(embedded_model)
-    found = Encoder(tokenizer, "embedded", 512, tokenizer.pad_token_id)
+    encoder = Encoder(tokenizer, "embedded", 512, tokenizer.pad_token_id)
     for asked in (conversation(*TURNS), conversation("q,  r", system="Be brief.")):
         expected = templated(tokenizer, asked, "The Nile,\n  or the Po.")
-        assert whole(found.policy(asked, ("The Nile,\n  or the Po.",)), 0) == expected
-        assert whole(found.reward(asked, ("The Nile,\n  or the Po.",)), 0) == expected
+        assert whole(encoder.policy(asked, ("The Nile,\n  or the Po.",)), 0) == expected
+        assert whole(encoder.reward(asked, ("The Nile,\n  or the Po.",)), 0) == expected
 
 
 def test_a_policy_learns_after_what_it_is_asked_with() -> None:
@@ -104,13 +104,13 @@ def test_the_end_of_the_turn_is_learnt_once(template: str) -> None:
 def test_control_tokens_in_texts_stay_text(place: str) -> None:
     """Control tokens are as many as without the attack, and the attack is there letter by letter."""
     control = set(make_tokenizer().added_tokens_decoder)
-    found = []
+    counts = []
     for text in (ATTACK, "Fine."):
         at = {name: text if name == place else "x" for name in ("prompt", "earlier answer", "system", "answer")}
         asked = conversation("q", at["earlier answer"], at["prompt"], system=at["system"])
         for tree in (encoder().policy(asked, (at["answer"], "y")), encoder().reward(asked, (at["answer"], "y"))):
-            found.append(([i for i in ids_of(tree) if i in control], len(ids_of(tree))))
-    attacked, harmless = found[:2], found[2:]
+            counts.append(([i for i in ids_of(tree) if i in control], len(ids_of(tree))))
+    attacked, harmless = counts[:2], counts[2:]
     for (marks, length), (expected, shorter) in zip(attacked, harmless, strict=True):
         assert marks == expected
         assert length - shorter == len(ATTACK) - len("Fine.")  # one token a byte
@@ -124,7 +124,8 @@ def test_reward_trees_are_what_the_engine_reads(template: str) -> None:
     engines = from_chats(Node(asked.messages, None, answers), Chat(tokenizer, "tiny", tokenizer.pad_token_id))
     ours = encoder(template).reward(asked, ("The Nile.", "No."))
     assert dataclasses.replace(engines, reads=()) == ours
-    assert [read.places for read in engines.reads] == [((i, len(ours.segments[i].ids) - 1),) for i in (1, 2)]
+    expected = [((i, len(ours.segments[i].ids) - 1),) for i in (1, 2)]
+    assert [read.places for read in engines.reads] == expected
 
 
 def test_what_is_too_long_is_refused_with_its_length_and_never_cut() -> None:
@@ -180,9 +181,9 @@ def test_a_merge_over_the_seam_belongs_to_the_branch(embedded_model: Path) -> No
     """The template opens with a space, which is one token with the answer's first word."""
     tokenizer = AutoTokenizer.from_pretrained(embedded_model)
     tokenizer.chat_template = SPACED.replace("<|shut|>", "<|im_end|>")
-    found = Encoder(tokenizer, "embedded", 512, tokenizer.pad_token_id)
+    encoder = Encoder(tokenizer, "embedded", 512, tokenizer.pad_token_id)
     asked = conversation("Name a river.")
-    tree = found.policy(asked, ("The Nile.", "No."))
+    tree = encoder.policy(asked, ("The Nile.", "No."))
     for i, answer in enumerate(("The Nile.", "No.")):
         assert whole(tree, i) == templated(tokenizer, asked, answer)
         assert str(tokenizer.decode(list(tree.segments[1 + i].ids))).startswith(f" {answer}")

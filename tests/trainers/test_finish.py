@@ -49,8 +49,8 @@ def typed(folder: Path, dtype: torch.dtype) -> Path:
 
 
 def settings(kind: str, folder: Path, out: Path, **more: Any) -> Any:
-    found = run_settings(kind, folder, out, out.parent) | {"max_steps": 1, "save_strategy": "no"}
-    return KINDS[kind](**(found | {"eval_strategy": "no", "eval_share": 0.0} | more))
+    given = run_settings(kind, folder, out, out.parent) | {"max_steps": 1, "save_strategy": "no"}
+    return KINDS[kind](**(given | {"eval_strategy": "no", "eval_share": 0.0} | more))
 
 
 @pytest.mark.slow

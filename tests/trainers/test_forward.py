@@ -59,15 +59,15 @@ def reference(folder: Path, trees: Sequence[TokenTree], reward: bool = False) ->
     """What transformers' own model says of one sequence after the other: log-probabilities, or rewards."""
     auto = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
     model: PreTrainedModel = auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    found = []
+    values = []
     for ids, start in sequences(trees):
         logits = model(input_ids=ids).logits
         if reward:
-            found.append(logits)
+            values.append(logits)
             continue
         logprobs = logits[0, start - 1 : -1].log_softmax(-1)
-        found.append(logprobs.gather(-1, ids[0, start:, None])[:, 0])
-    return model, torch.cat(found)
+        values.append(logprobs.gather(-1, ids[0, start:, None])[:, 0])
+    return model, torch.cat(values)
 
 
 def apart(one: Tensor, other: Tensor) -> float:
@@ -137,14 +137,14 @@ def test_gradient_checkpointing_gives_the_same_gradients(reward: bool, policy: P
 
 def test_adapters_learn_the_same_packed_and_padded(policy: Path) -> None:
     """LoRA with weights that are not zero: only adapters get gradients, and the same ones both ways."""
-    found = []
+    learnt = []
     for build, make in ((packing, packed), (plain, padded)):
         torch.manual_seed(0)
         inner = build(policy)
         model = get_peft_model(inner, LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False))
         values = model(batch=make(trees()))
-        found.append((values.detach(), gradients(model, values)))
-    (ours, our_grads), (theirs, their_grads) = found
+        learnt.append((values.detach(), gradients(model, values)))
+    (ours, our_grads), (theirs, their_grads) = learnt
     assert apart(ours, theirs) < 1e-4
     assert our_grads and all("lora_" in name for name in our_grads)
     assert farthest(our_grads, their_grads) < 1e-3
@@ -179,10 +179,12 @@ def test_the_embedded_model_packed_equals_separate(reward: bool, embedded_model:
     rng = random.Random(0)
     encoder = Encoder(tokenizer, "embedded", 1024, tokenizer.pad_token_id)
     encode = encoder.reward if reward else encoder.policy
-    batch = [
-        encode(pair.prompt, [" ".join(said(rng, [answer]) for _ in range(6)) for answer in pair.answers])
-        for pair in planted(3)
-    ]
+    batch = []
+    for pair in planted(3):
+        longer = []
+        for answer in pair.answers:
+            longer.append(" ".join(said(rng, [answer]) for _ in range(6)))
+        batch.append(encode(pair.prompt, longer))
     with torch.no_grad():
         ours = packing(folder, reward)(batch=packed(batch))
         _, expected = reference(folder, batch, reward)

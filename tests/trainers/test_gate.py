@@ -48,8 +48,8 @@ def test_labels_by_a_judge_are_refused_without_its_certificate(tmp_path: Path) -
 def test_a_certificate_beside_the_data_lets_it_through_and_is_named(tmp_path: Path) -> None:
     file = rows(tmp_path / "data")
     (file.parent / FILE).write_text(certificate().text())
-    found = certified(config(tmp_path, file, require_certificate={"accuracy": 0.75}), ())
-    assert named(found) == {"certificates": [certificate().sha256]}
+    certificates = certified(config(tmp_path, file, require_certificate={"accuracy": 0.75}), ())
+    assert named(certificates) == {"certificates": [certificate().sha256]}
     with pytest.raises(InputError, match=r"accuracy has to be at least 0\.8"):
         certified(config(tmp_path, file, require_certificate={"accuracy": 0.8}), ())
 

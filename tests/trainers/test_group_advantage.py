@@ -11,7 +11,7 @@ from torch import Tensor
 from trainers.online.mathematics import group_advantage
 from trainers.online.mathematics.group_advantage import (
     RULES,
-    Rule,
+    AdvantageRule,
     advantages,
     flat,
     normalised,
@@ -29,8 +29,8 @@ ANSWER = torch.arange(4).repeat_interleave(torch.tensor(LENGTHS))
 
 def test_advantages_by_hand() -> None:
     """Rewards 1, 3, 5: mean 3, spread 2; of the first the others' mean is 4, of the last 2."""
-    found = advantages(REWARDS, GROUPS, RULES["grpo"])
-    assert found.tolist() == pytest.approx([-2 / 2.0001, 0, 2 / 2.0001, 0, 0, 0])
+    by_hand = advantages(REWARDS, GROUPS, RULES["grpo"])
+    assert by_hand.tolist() == pytest.approx([-2 / 2.0001, 0, 2 / 2.0001, 0, 0, 0])
     assert advantages(REWARDS, GROUPS, RULES["dr-grpo"]).tolist() == [-2, 0, 2, 0, 0, 0]
     assert advantages(REWARDS, GROUPS, RULES["rloo"]).tolist() == [-3, 0, 3, 0, 0, 0]
     assert flat(REWARDS, GROUPS).tolist() == [False] * 3 + [True] * 3
@@ -38,8 +38,8 @@ def test_advantages_by_hand() -> None:
 
 def test_a_reward_of_great_spread_does_not_drown_another_that_is_normalised() -> None:
     both = torch.stack([REWARDS * 1000, REWARDS.flip(0)], -1)
-    found = normalised(both, torch.tensor([1.0, 0.5]), GROUPS)
-    assert found.tolist() == pytest.approx([-1, 0, 1, 0.5, 0, -0.5], abs=1e-3)
+    rewards = normalised(both, torch.tensor([1.0, 0.5]), GROUPS)
+    assert rewards.tolist() == pytest.approx([-1, 0, 1, 0.5, 0, -0.5], abs=1e-3)
 
 
 def drawn() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -51,7 +51,7 @@ def drawn() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (old + 0.3 * change).requires_grad_(), old, old + 0.2 * apart, gains
 
 
-def ours(rule: Rule, kl_coef: float, estimator: group_advantage.Penalty) -> tuple[float, Tensor]:
+def ours(rule: AdvantageRule, kl_coef: float, estimator: group_advantage.Penalty) -> tuple[float, Tensor]:
     """The loss of the batch as the trainer makes it, and its gradient by the log-probabilities."""
     new, old, reference, gains = drawn()
     loss, _ = token_losses(new, old, gains[ANSWER], ANSWER, rule)
@@ -131,8 +131,8 @@ def test_the_loss_is_trl_s(name: str, kl_coef: float, estimator: group_advantage
     rule = RULES[name]
     settings = {"beta": kl_coef, "epsilon_low": rule.clip, "epsilon_high": rule.clip_high} | GRPO[name]
     loss, gradient = theirs(GRPOTrainer, corrected=estimator == "k3-weighted", **settings)
-    found, own = ours(rule, kl_coef, estimator)
-    assert found == pytest.approx(loss, rel=1e-5)
+    our_loss, own = ours(rule, kl_coef, estimator)
+    assert our_loss == pytest.approx(loss, rel=1e-5)
     assert torch.allclose(own, gradient, rtol=1e-5, atol=1e-7)
 
 
@@ -142,8 +142,8 @@ def test_rloo_s_loss_is_trl_s() -> None:
 
     rule = RULES["rloo"]
     loss, gradient = theirs(RLOOTrainer, epsilon_low=rule.clip, epsilon_high=rule.clip_high)
-    found, own = ours(rule, 0.0, "k3")
-    assert found == pytest.approx(loss, rel=1e-5)
+    our_loss, own = ours(rule, 0.0, "k3")
+    assert our_loss == pytest.approx(loss, rel=1e-5)
     assert torch.allclose(own, gradient, rtol=1e-5, atol=1e-7)
 
 
@@ -160,8 +160,8 @@ def test_which_penalty_has_the_gradient_of_kl(estimator: group_advantage.Penalty
     logits.requires_grad_()
     new = logits.log_softmax(-1)
     (exact,) = torch.autograd.grad((new.exp() * (new - reference)).sum(), logits, retain_graph=True)
-    (found,) = torch.autograd.grad((old.exp() * penalty(new, old, reference, estimator)).sum(), logits)
-    assert torch.allclose(found, exact, atol=1e-9) is right
+    (gradient,) = torch.autograd.grad((old.exp() * penalty(new, old, reference, estimator)).sum(), logits)
+    assert torch.allclose(gradient, exact, atol=1e-9) is right
 
 
 def test_how_answers_are_split_among_batches_changes_nothing() -> None:

@@ -39,8 +39,8 @@ def logps(model: Any, sample: Sample) -> torch.Tensor:
     """The log-probabilities of an answer's tokens, by transformers' model alone."""
     ids = torch.tensor([[*sample.task.ask.ids, *sample.ids]])
     logits = model(ids).logits[0, len(sample.task.ask.ids) - 1 : -1]
-    found: torch.Tensor = logits.log_softmax(-1)[range(len(sample.ids)), list(sample.ids)]
-    return found
+    chosen: torch.Tensor = logits.log_softmax(-1)[range(len(sample.ids)), list(sample.ids)]
+    return chosen
 
 
 @pytest.mark.parametrize("rule", RULES)

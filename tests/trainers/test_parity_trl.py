@@ -228,13 +228,13 @@ def test_log_probabilities_of_the_embedded_model(trl: Any, tmp_path: Path) -> No
         ours = trainee.model(batch=packed(forest))
     plain = AutoModelForCausalLM.from_pretrained(embedded.fetch(), dtype=torch.float32)
     add_fused_lm_head(plain)
-    found = []
+    theirs = []
     for tree in forest:
         root = tree.segments[0].ids
         for branch in tree.segments[1:]:
             labels = torch.tensor([[-100] * len(root) + list(branch.ids)])
             with torch.no_grad():
                 out = plain(input_ids=torch.tensor([[*root, *branch.ids]]), labels=labels, fused_lm_head=True)
-            found.append(out.log_probs[0][-len(branch.ids) :])
-    assert len(ours) == sum(map(len, found))
-    torch.testing.assert_close(ours, torch.cat(found), rtol=0, atol=1e-4)
+            theirs.append(out.log_probs[0][-len(branch.ids) :])
+    assert len(ours) == sum(map(len, theirs))
+    torch.testing.assert_close(ours, torch.cat(theirs), rtol=0, atol=1e-4)

@@ -28,37 +28,40 @@ def golden(cai_data: Path) -> dict[str, Any]:
 
 def test_returns_are_those_of_torchtune(golden: dict[str, Any]) -> None:
     line = torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
-    found = pg.advantages(line, line, everything(line), gamma=0.9, lam=0.95) + line
-    assert found[0].tolist() == pytest.approx(golden["GAE returns gamma .9 lambda .95"], abs=1e-12)
+    returns = pg.advantages(line, line, everything(line), gamma=0.9, lam=0.95) + line
+    assert returns[0].tolist() == pytest.approx(golden["GAE returns gamma .9 lambda .95"], abs=1e-12)
 
 
 def test_advantages_are_those_of_nemo(golden: dict[str, Any]) -> None:
     values, rewards = torch.tensor([[0.0, 1.0, 2.0, 3.0]]), torch.tensor([[0.0, 0.0, 1.0, 0.0]])
-    found = pg.advantages(rewards, values, everything(values), gamma=0.5, lam=0.0)
-    assert found[0].tolist() == pytest.approx(golden["GAE lambda 0 gamma .5"])
+    advantages = pg.advantages(rewards, values, everything(values), gamma=0.5, lam=0.0)
+    assert advantages[0].tolist() == pytest.approx(golden["GAE lambda 0 gamma .5"])
     values, rewards = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0, 0.0, 5.0]])
-    found = pg.advantages(rewards, values, everything(values), gamma=1.0, lam=0.0)
-    assert found[0].tolist() == pytest.approx(golden["GAE lambda 0 gamma 1"])
+    advantages = pg.advantages(rewards, values, everything(values), gamma=1.0, lam=0.0)
+    assert advantages[0].tolist() == pytest.approx(golden["GAE lambda 0 gamma 1"])
 
 
 def test_shaped_rewards_are_those_of_torchtune(golden: dict[str, Any]) -> None:
     kl = torch.tensor([[-0.1] * 3, [-0.2] * 3, [-0.3] * 3])
-    found = pg.shaped_rewards(torch.tensor([1.0, 2.0, 3.0]), kl, everything(kl), 0.5)
-    assert found.flatten().tolist() == pytest.approx([x for row in golden["PPO KL-shaped rewards"] for x in row])
+    shaped = pg.shaped_rewards(torch.tensor([1.0, 2.0, 3.0]), kl, everything(kl), 0.5)
+    assert shaped.flatten().tolist() == pytest.approx([x for row in golden["PPO KL-shaped rewards"] for x in row])
 
 
 def test_the_score_is_on_the_last_token_and_nothing_stands_after_it() -> None:
     mask = ragged([1, 3])
     kl = torch.full((2, 3), 0.5)
-    found = pg.shaped_rewards(torch.tensor([4.0, -1.0]), kl, mask, coefficient=0.2)
-    assert found.tolist() == [pytest.approx([3.9, 0, 0]), pytest.approx([-0.1, -0.1, -1.1])]
+    shaped = pg.shaped_rewards(torch.tensor([4.0, -1.0]), kl, mask, coefficient=0.2)
+    assert shaped.tolist() == [pytest.approx([3.9, 0, 0]), pytest.approx([-0.1, -0.1, -1.1])]
 
 
 def plain_advantages(rewards: list[float], values: list[float], gamma: float, lam: float) -> list[float]:
     """The sum of equation 16, term by term."""
     values = [*values, 0.0]
     deltas = [rewards[t] + gamma * values[t + 1] - values[t] for t in range(len(rewards))]
-    return [sum((gamma * lam) ** (k - t) * deltas[k] for k in range(t, len(rewards))) for t in range(len(rewards))]
+    sums = []
+    for t in range(len(rewards)):
+        sums.append(sum((gamma * lam) ** (k - t) * deltas[k] for k in range(t, len(rewards))))
+    return sums
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.7, 0.0)])
@@ -66,11 +69,11 @@ def test_advantages_are_the_sum_of_the_paper_whatever_stands_beside(gamma: float
     torch.manual_seed(1)
     lengths = [5, 1, 3]
     rewards, values = torch.randn(2, 3, 5, dtype=torch.float64)
-    found = pg.advantages(rewards, values, ragged(lengths), gamma, lam)
+    advantages = pg.advantages(rewards, values, ragged(lengths), gamma, lam)
     for i, n in enumerate(lengths):
         expected = plain_advantages(rewards[i, :n].tolist(), values[i, :n].tolist(), gamma, lam)
-        assert found[i, :n].tolist() == pytest.approx(expected, abs=1e-12)
-        assert not found[i, n:].any()
+        assert advantages[i, :n].tolist() == pytest.approx(expected, abs=1e-12)
+        assert not advantages[i, n:].any()
 
 
 def test_with_lambda_and_gamma_1_returns_are_the_rewards_still_to_come() -> None:
@@ -82,8 +85,8 @@ def test_with_lambda_and_gamma_1_returns_are_the_rewards_still_to_come() -> None
 def test_kl_estimators_by_hand() -> None:
     """log pi = log 1/2, log q = log 1/4: x = log 2; k3 = 1/2 - 1 + log 2."""
     policy, reference = torch.tensor([0.5]).log(), torch.tensor([0.25]).log()
-    found = [float(pg.kl(policy, reference, k)) for k in ("k1", "k2", "k3")]
-    assert found == pytest.approx([math.log(2), math.log(2) ** 2 / 2, math.log(2) - 0.5])
+    estimates = [float(pg.kl(policy, reference, k)) for k in ("k1", "k2", "k3")]
+    assert estimates == pytest.approx([math.log(2), math.log(2) ** 2 / 2, math.log(2) - 0.5])
 
 
 def test_kl_estimators_have_the_mean_that_they_estimate() -> None:
@@ -98,8 +101,8 @@ def test_kl_estimators_have_the_mean_that_they_estimate() -> None:
 
 
 def test_whitening_is_by_the_whole_batch() -> None:
-    found = pg.whiten(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 2.0, 4.0]))
-    assert found.tolist() == pytest.approx([-1 / math.sqrt(8 / 3), 1 / math.sqrt(8 / 3)])
+    whitened = pg.whiten(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 2.0, 4.0]))
+    assert whitened.tolist() == pytest.approx([-1 / math.sqrt(8 / 3), 1 / math.sqrt(8 / 3)])
 
 
 @pytest.mark.parametrize(
@@ -115,9 +118,9 @@ def test_whitening_is_by_the_whole_batch() -> None:
 def test_the_policy_s_loss_by_hand(ratio: float, advantage: float, loss: float, clipped: bool) -> None:
     old = torch.tensor([-1.0])
     new = (old + math.log(ratio)).requires_grad_()
-    found, at = pg.policy_loss(new, old, torch.tensor([advantage]), clip=0.2)
-    assert found.tolist() == pytest.approx([loss]) and at.tolist() == [clipped]
-    found.sum().backward()
+    losses, at = pg.policy_loss(new, old, torch.tensor([advantage]), clip=0.2)
+    assert losses.tolist() == pytest.approx([loss]) and at.tolist() == [clipped]
+    losses.sum().backward()
     assert new.grad is not None
     assert new.grad.tolist() == pytest.approx([0.0 if clipped else -ratio * advantage])
 

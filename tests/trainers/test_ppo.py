@@ -25,8 +25,9 @@ def test_tokens_are_measured_as_the_model_alone_does_it(
     trainer = ppo_trainer(ppo_config(policy, tmp_path / "out", lora=lora, temperature=0.7), reward=Planted(len_of))
     samples = samples_of(trainer)
     prompts = [samples[i : i + 3] for i in range(0, len(samples), 3)]
-    found = experience.read(trainer.models, prompts, trainer.args, trainer.accelerator)
-    old, entropy, reference = (torch.split(x, [len(s.ids) for s in samples]) for x in found)
+    measured = experience.read(trainer.models, prompts, trainer.args, trainer.accelerator)
+    lengths = [len(sample.ids) for sample in samples]
+    old, entropy, reference = (torch.split(tensor, lengths) for tensor in measured)
     plain = AutoModelForCausalLM.from_pretrained(policy, attn_implementation="eager").eval()
     for i, sample in enumerate(samples):
         ids = torch.tensor([[*sample.task.ask.ids, *sample.ids]])
@@ -92,8 +93,8 @@ def test_the_score_of_an_answer_reaches_its_last_token_less_the_kl(policy: Path,
     samples = samples_of(trainer)[:2]
     lengths = [len(sample.ids) for sample in samples]
     kl = torch.linspace(-1, 1, sum(lengths))
-    found = advantages(samples, kl, torch.zeros(sum(lengths)), 0.5, config)
-    for part, of_kl, length in zip(found.split(lengths), kl.split(lengths), lengths, strict=True):
+    by_token = advantages(samples, kl, torch.zeros(sum(lengths)), 0.5, config)
+    for part, of_kl, length in zip(by_token.split(lengths), kl.split(lengths), lengths, strict=True):
         expected = [length - 0.5 * float(of_kl[t:].sum()) for t in range(length)]
         assert part.tolist() == pytest.approx(expected, abs=1e-5)
     trainer.close()
@@ -101,16 +102,16 @@ def test_the_score_of_an_answer_reaches_its_last_token_less_the_kl(policy: Path,
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_how_many_prompts_go_through_at_once_changes_nothing(size: int, policy: Path, tmp_path: Path) -> None:
-    found = []
+    weights = []
     for count in (2, size):
         config = ppo_config(
             policy, tmp_path / f"out{count}", per_device_train_batch_size=count, max_steps=1, optim="sgd"
         )
         trainer = ppo_trainer(config, reward=Planted(share_of("aeiou")))
         trainer.train()
-        found.append(trained_weights(trainer))
+        weights.append(trained_weights(trainer))
         trainer.close()
-    assert farthest(*found) < 1e-6
+    assert farthest(*weights) < 1e-6
 
 
 @pytest.mark.slow
@@ -134,7 +135,9 @@ def test_it_learns_what_is_planted_at_a_bounded_kl(lora: dict[str, Any] | None, 
 def test_prompts_come_all_once_before_one_comes_again(policy: Path, tmp_path: Path) -> None:
     trainer = ppo_trainer(ppo_config(policy, tmp_path / "out"), reward=Planted(len_of))
     asks = trainer.asks
-    keys = [[ask.prompt.key for ask in asks.of_step(step, 4, seed=0)] for step in range(4)]
+    keys = []
+    for step in range(4):
+        keys.append([ask.prompt.key for ask in asks.of_step(step, 4, seed=0)])
     assert sorted(keys[0] + keys[1]) == sorted(keys[2] + keys[3]) == sorted(ask.prompt.key for ask in asks.asks)
     assert keys[:2] != keys[2:]
     trainer.close()

@@ -187,7 +187,8 @@ def test_rows_that_are_no_prompts_are_named(policy: Path, tmp_path: Path) -> Non
         more.write(json.dumps({"prompt": "Tell me of river 0."}) + "\n{broken\n" + json.dumps({"prompt": "x" * 400}))
     trainer = ppo_trainer(ppo_config(policy, tmp_path / "two" / "out", data=[str(file)]), reward=Planted(len_of))
     assert [row.reason for row in trainer.asks.refused] == ["duplicate", "broken_line", "too_long"]
-    assert [row.where for row in trainer.asks.refused] == [f"prompts.jsonl:{i}" for i in (9, 10, 11)]
+    expected = [f"prompts.jsonl:{i}" for i in (9, 10, 11)]
+    assert [row.where for row in trainer.asks.refused] == expected
     trainer.close()
 
 

@@ -76,7 +76,12 @@ def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert apart(two, one, load_file(policy / "model.safetensors")) < 0.01
     keys = ("step", "reward", "kl", "entropy", "length", "eval_reward", "eval_heldout", "explained_variance")
-    logs = [[{k: row[k] for k in keys if k in row} for row in metrics.read(tmp_path / name)] for name in ("one", "two")]
+    logs = []
+    for name in ("one", "two"):
+        rows = []
+        for row in metrics.read(tmp_path / name):
+            rows.append({key: row[key] for key in keys if key in row})
+        logs.append(rows)
     assert len(logs[0]) == len(logs[1]) == 7
     for ours, theirs in zip(*logs, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)

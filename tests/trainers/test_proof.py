@@ -29,7 +29,7 @@ TREES = [
 ]
 
 
-def found(model: PreTrainedModel, wanted: bool | None = None, longest: int = 30) -> proof.Proof:
+def found(model: PreTrainedModel, wanted: bool | None = None, longest: int = 30) -> proof.BatchProof:
     return proof.prove(model, TREES, longest, wanted, "tiny")
 
 

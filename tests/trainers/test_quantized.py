@@ -20,9 +20,9 @@ from trainers.methods.dpo import DPOConfig, DPOTrainer
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.methods.reward import RewardConfig, RewardTrainer
 from trainers.planning.dry_run import dry_run
-from trainers.planning.memory import NF4, NOTHING, Work
+from trainers.planning.memory import NF4, NOTHING, StepWork
 from trainers.planning.settings import Device
-from trainers.planning.shapes import Model
+from trainers.planning.shapes import WeightlessModel
 from trainers.run import train
 
 from .online_tiny import LORA, Planted, len_of, online_config, online_trainer, samples_of
@@ -59,16 +59,16 @@ def test_it_needs_adapters_and_no_sharing(policy: Path, tmp_path: Path) -> None:
     eight = Device(10**12, 8, sharded=True)
     with pytest.raises(InputError, match="can't be shared out"):
         dry_run(
-            "sft", config(policy, tmp_path / "out"), NOTHING, Work(examples=1, answers=1, prompt=1, answer=1), eight
+            "sft", config(policy, tmp_path / "out"), NOTHING, StepWork(examples=1, answers=1, prompt=1, answer=1), eight
         )
 
 
 def test_the_plan_counts_linear_layers_by_four_bits_and_a_little(policy: Path, tmp_path: Path) -> None:
     """Two layers of 64 x 64 (q, o), 64 x 32 (k, v) and three of 64 x 96; the rest stays as it is."""
-    shape = Model(str(policy)).shape
+    shape = WeightlessModel(str(policy)).shape
     linear = 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96)
     assert shape.linear == linear
-    work = Work(examples=1, answers=1, prompt=1, answer=1)
+    work = StepWork(examples=1, answers=1, prompt=1, answer=1)
     whole, packed = (
         dry_run("sft", config(policy, tmp_path / "out", quantize=kind), NOTHING, work, Device(10**12), 10**12)
         for kind in (None, "nf4")
@@ -85,9 +85,9 @@ def finished(parent: Path, folder: Path, adapter: Path) -> float:
     base = base.dequantize(dtype=torch.float32)
     merged: Any = PeftModel.from_pretrained(base, str(adapter))
     wanted = dict(merged.merge_and_unload().named_parameters())
-    found = dict(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).named_parameters())
-    assert found.keys() == wanted.keys()
-    return max(float((found[name] - wanted[name]).detach().abs().max()) for name in found)
+    weights = dict(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).named_parameters())
+    assert weights.keys() == wanted.keys()
+    return max(float((weights[name] - wanted[name]).detach().abs().max()) for name in weights)
 
 
 @pytest.mark.slow

@@ -128,8 +128,8 @@ def test_each_kind_has_its_loss(scorer: Path, tmp_path: Path) -> None:
     ]
     with torch.no_grad():
         inputs = batch_of(trainer, 3)
-        found, _ = trainer.losses(model_of(trainer)(batch=inputs.batch), inputs)
-    assert found.tolist() == pytest.approx([float(loss) for loss in expected], rel=1e-5)
+        losses, _ = trainer.losses(model_of(trainer)(batch=inputs.batch), inputs)
+    assert losses.tolist() == pytest.approx([float(loss) for loss in expected], rel=1e-5)
     mean = sum(w * float(loss) for w, loss in zip((2, 1, 3), expected, strict=True)) / (2 + 1 + 3)
     assert trainer.evaluate()["eval_loss"] == pytest.approx(mean, rel=1e-5)
 
@@ -142,14 +142,14 @@ def test_figures_by_hand(scorer: Path, tmp_path: Path) -> None:
     Differences 2, -1, 0, 0.5 go exactly with lengths 4, -2, 0, 1.
     """
     trainer = build(RewardTrainer, config_of(RewardConfig, scorer, tmp_path), planted(2))
-    found = trainer.figures(
+    figures = trainer.figures(
         {"difference": [2.0, -1.0, 0.0, 0.5], "label": [1.0, 0.0, 0.9, 0.5], "longer": [4.0, -2.0, 0.0, 1.0]}
     )
-    assert found["accuracy"] == pytest.approx(2.5 / 3)
-    assert found["nll"] == pytest.approx((math.log1p(math.exp(-2)) + math.log1p(math.exp(-1)) + math.log(2)) / 3)
+    assert figures["accuracy"] == pytest.approx(2.5 / 3)
+    assert figures["nll"] == pytest.approx((math.log1p(math.exp(-2)) + math.log1p(math.exp(-1)) + math.log(2)) / 3)
     gaps = [1 - 1 / (1 + math.exp(-2)), 1 - 1 / (1 + math.exp(-1)), 0.5]
-    assert found["calibration_error"] == pytest.approx(sum(gaps) / 3)
-    assert found["length_correlation"] == pytest.approx(1)
+    assert figures["calibration_error"] == pytest.approx(sum(gaps) / 3)
+    assert figures["length_correlation"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("template", [TEMPLATE, ENDS_WITH_PADDING], ids=["usual", "ends with padding"])
@@ -169,10 +169,10 @@ async def test_the_engine_reads_what_was_trained(template: str, names: tuple[str
     engine = open_engine(str(tmp_path / "model"), {"dtype": "float32"})
     try:
         answers = tuple(Node((Message(role="assistant", content=text),), Reward()) for text in texts)
-        found = await engine.score(Node(asked.messages, None, answers))
+        scores = await engine.score(Node(asked.messages, None, answers))
     finally:
         await engine.close()
-    for score, values in zip(found, expected.tolist(), strict=True):
+    for score, values in zip(scores, expected.tolist(), strict=True):
         assert score.values == pytest.approx(values, abs=1e-5)
     assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template == template
 

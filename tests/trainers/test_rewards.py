@@ -29,14 +29,14 @@ from tests.factories import FakeEngine, prompt, small_constitution
 from trainers.online import scoring
 from trainers.online.prompts import Ask
 from trainers.online.scoring import EngineReward, RewardSource, ServerReward, open_source
-from trainers.online.writing.rollout import Sample, Task
+from trainers.online.writing.rollout import RolloutTask, Sample
 
 from .tiny import write_model
 
 
 def sample(text: str, about: str = "Name a river.") -> Sample:
     ask = Ask(prompt(about), "here:1", (1, 2))
-    return Sample(Task(ask, 0, 8, 1.0), (3, 4), (-1.0, -1.0), text)
+    return Sample(RolloutTask(ask, 0, 8, 1.0), (3, 4), (-1.0, -1.0), text)
 
 
 def rewarded(engine: Engine, constitution: Constitution | None = None) -> EngineReward:
@@ -63,14 +63,14 @@ class Lengths(FakeEngine):
     capabilities = capability(("reward",))
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        found = []
+        scores = []
         for path, read, _ in reads(tree):
             assert isinstance(read, Reward)
             text = path[-1].content
             if text == "too long":
                 raise RequestTooLong("the chat holds too many tokens")
-            found.append(Score((math.nan if text == "broken" else float(len(text)),), 1))
-        return tuple(found)
+            scores.append(Score((math.nan if text == "broken" else float(len(text)),), 1))
+        return tuple(scores)
 
 
 def test_each_answer_gets_its_own_reward_and_one_that_fails_costs_itself() -> None:
@@ -140,16 +140,16 @@ class Digits(FakeEngine):
     """Is sure of the digit 2 under the first principle, and of 6 under others; some answers it can't read."""
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        found = []
+        scores = []
         for path, read, _ in reads(tree):
             assert read == DIGITS
             text = "".join(message.content for message in path)
             if "unread" in text:
-                found.append(Score((math.nan,) * 10, 1))
+                scores.append(Score((math.nan,) * 10, 1))
                 continue
             digit = 2 if "statement 0" in text else 6
-            found.append(Score(tuple(0.0 if i == digit else -math.inf for i in range(10)), 1))
-        return tuple(found)
+            scores.append(Score(tuple(0.0 if i == digit else -math.inf for i in range(10)), 1))
+        return tuple(scores)
 
 
 def constitution(weights: tuple[float, ...], **fields: Any) -> Constitution:
@@ -207,13 +207,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[Server]]
     monkeypatch.setattr(scoring, "AGAIN", replace(scoring.AGAIN, first=0.001))
     Server.codes, Server.asked = [], []
     Server.reply = staticmethod(lambda body: {"rewards": [float(len(text)) for text in body["query"]]})
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=found.serve_forever, daemon=True)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{found.server_port}/get_reward", Server
-    found.shutdown()
+    yield f"http://127.0.0.1:{http.server_port}/get_reward", Server
+    http.shutdown()
     thread.join()
-    found.server_close()
+    http.server_close()
 
 
 def test_a_server_gets_whole_texts_and_prompts(server: tuple[str, type[Server]]) -> None:

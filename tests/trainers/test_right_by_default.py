@@ -36,7 +36,8 @@ def dropping(name: str, folder: Path) -> Path:
     made = zoo.tiny(name, folder)
     config = json.loads((made / "config.json").read_text())
     known = config | AutoConfig.from_pretrained(made).to_dict()
-    named = [key for key, value in known.items() if type(value) in (float, int) and any(w in key for w in CHANCE)]
+    numbers = [key for key, value in known.items() if type(value) in (float, int)]
+    named = {key for key in numbers for word in CHANCE if word in key}
     (made / "config.json").write_text(json.dumps(config | dict.fromkeys(named, 0.3)))
     return made
 

@@ -14,7 +14,7 @@ from tests.critic.engines.conftest import TEMPLATE
 from tests.factories import prompt
 from trainers.online.prompts import Ask
 from trainers.online.writing import rollout
-from trainers.online.writing.rollout import HfWriter, Sample, Task
+from trainers.online.writing.rollout import HfWriter, RolloutTask, Sample
 
 from .tiny import question, write_model
 
@@ -30,15 +30,18 @@ def writer(loaded: Loaded, slots: int = 4) -> HfWriter:
     return HfWriter(loaded.model, torch.float32, Chat(loaded.tokenizer, "tiny"), frozenset([end]), slots)
 
 
-def tasks(loaded: Loaded, count: int, samples: int = 2, most: int = 12) -> list[Task]:
+def tasks(loaded: Loaded, count: int, samples: int = 2, most: int = 12) -> list[RolloutTask]:
     chat = Chat(loaded.tokenizer, "tiny")
     asks = [Ask(p, f"here:{i}", chat.encode(p.messages)) for i in range(count) if (p := prompt(question(i)))]
     rng = random.Random(1)
-    return [Task(ask, 10 * i + k, rng.randint(1, most), 0.9) for i, ask in enumerate(asks) for k in range(samples)]
+    return [
+        RolloutTask(ask, 10 * i + k, rng.randint(1, most), 0.9) for i, ask in enumerate(asks) for k in range(samples)
+    ]
 
 
 def alike(one: list[Sample], other: list[Sample]) -> None:
-    assert [sample.ids for sample in one] == [sample.ids for sample in other]
+    expected = [sample.ids for sample in other]
+    assert [sample.ids for sample in one] == expected
     for a, b in zip(one, other, strict=True):
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
 
@@ -57,11 +60,11 @@ def test_prompts_that_fill_a_row_are_read_in_turns(loaded: Loaded, monkeypatch: 
 
 
 def test_tokens_end_with_the_end_or_at_the_limit(loaded: Loaded) -> None:
-    found = writer(loaded).write(tasks(loaded, 12, most=40))
+    samples = writer(loaded).write(tasks(loaded, 12, most=40))
     end = loaded.tokenizer.eos_token_id
-    ended = [sample for sample in found if sample.ids[-1] == end]
-    assert ended and len(ended) < len(found)
-    for sample in found:
+    ended = [sample for sample in samples if sample.ids[-1] == end]
+    assert ended and len(ended) < len(samples)
+    for sample in samples:
         assert end not in sample.ids[:-1]
         assert len(sample.ids) == len(sample.logprobs) <= sample.task.max_tokens
         body = sample.ids[:-1] if sample in ended else sample.ids
@@ -75,9 +78,9 @@ def test_a_sample_that_is_all_thoughts_has_no_answer(tmp_path: Path) -> None:
     """The template opens the thoughts, and chance closes none: such a sample is told, and no empty answer."""
     folder = write_model(tmp_path / "thinker", template=THINKING, initializer_range=0.4)
     thinker = load(str(folder), torch.float32, torch.device("cpu"), attention.NAME)
-    found = writer(thinker).write(tasks(thinker, 4, most=6))
-    cut = [sample for sample in found if len(sample.ids) == sample.task.max_tokens]
-    assert cut and all(sample.text == "" and sample.ids for sample in found)
+    samples = writer(thinker).write(tasks(thinker, 4, most=6))
+    cut = [sample for sample in samples if len(sample.ids) == sample.task.max_tokens]
+    assert cut and all(sample.text == "" and sample.ids for sample in samples)
     for sample in cut:
         assert sample.problem == f"the limit of {sample.task.max_tokens} tokens was reached before an answer"
 
@@ -111,7 +114,8 @@ def test_it_writes_with_the_weights_that_it_was_given_last(loaded: Loaded) -> No
     weights = {name: weight + 0.3 * torch.randn_like(weight) for name, weight in loaded.model.named_parameters()}
     one.refresh(weights.items())
     changed = one.write(wanted)
-    assert [s.ids for s in changed] != [s.ids for s in before]
+    expected = [s.ids for s in before]
+    assert [s.ids for s in changed] != expected
     one.refresh(loaded.model.named_parameters())
     alike(one.write(wanted), before)
 
@@ -119,6 +123,6 @@ def test_it_writes_with_the_weights_that_it_was_given_last(loaded: Loaded) -> No
 def test_logits_that_are_no_numbers_are_a_problem_and_no_answer(loaded: Loaded) -> None:
     broken = writer(loaded)
     broken.refresh((n, w * torch.nan) for n, w in loaded.model.named_parameters() if "norm" in n)
-    found = broken.write(tasks(loaded, 2))
-    assert all(sample.problem == "the model's arithmetic failed: its logits are not numbers" for sample in found)
-    assert all(sample.reward is None for sample in found)
+    samples = broken.write(tasks(loaded, 2))
+    assert all(sample.problem == "the model's arithmetic failed: its logits are not numbers" for sample in samples)
+    assert all(sample.reward is None for sample in samples)

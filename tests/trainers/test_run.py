@@ -12,7 +12,7 @@ from base.errors import InputError
 from critic.engine import Sampling
 from trainers.config import TrainConfig, load
 from trainers.folder import identity, samples
-from trainers.folder.results import Counts, Trained
+from trainers.folder.results import Trained, TrainingCounts
 from trainers.methods.dpo import DPOConfig
 from trainers.methods.reward import RewardConfig
 from trainers.methods.sft import SFTConfig
@@ -48,9 +48,9 @@ def settings(kind: str, folder: Path, rows: Path, out: Path, **more: Any) -> Tra
     if kind == "sft":
         lines = [json.loads(line) for line in rows.read_text().splitlines()]
         rows = rows.with_name("shown.jsonl")
-        shown = [
-            {"completion" if k == "chosen" else k: v for k, v in line.items() if k != "rejected"} for line in lines
-        ]
+        shown = []
+        for line in lines:
+            shown.append({"completion" if k == "chosen" else k: v for k, v in line.items() if k != "rejected"})
         rows.write_text("".join(json.dumps(line) + "\n" for line in shown))
     return config_of(KINDS[kind], folder, out, data=[str(rows)], **({"eval_share": 0.3} | more))
 
@@ -67,7 +67,7 @@ def test_a_finished_run_leaves_a_model_folder_and_is_not_done_again(
     kind: str, policy: Path, rows: Path, tmp_path: Path
 ) -> None:
     config = settings(kind, policy, rows, tmp_path / "out")
-    told: list[Counts] = []
+    told: list[TrainingCounts] = []
     done = train(config, tell=told.append)
     refused = {"equal_sides": 1, "empty_answer": 1} if kind != "sft" else {"empty_answer": 1}
     assert done.new and told == [done.counts] and done.counts.refused == refused
@@ -110,11 +110,13 @@ def test_samples_before_are_the_parents_and_those_after_the_models(
     monkeypatch.setattr("trainers.offline.SHARE", 1e6)  # of so short a run nothing is left for samples
     still = train(settings("dpo", policy, rows, tmp_path / "still", learning_rate=0.0)).folder
     moved = train(settings("dpo", policy, rows, tmp_path / "moved", learning_rate=0.05)).folder
-    one, other = (
-        [json.loads(line) for line in (folder / samples.FILE).read_text().splitlines()] for folder in (still, moved)
-    )
-    assert [row["before"] for row in one] == [row["after"] for row in one] == [row["before"] for row in other]
-    assert [row["before"] for row in other] != [row["after"] for row in other]
+    one = [json.loads(line) for line in (still / samples.FILE).read_text().splitlines()]
+    other = [json.loads(line) for line in (moved / samples.FILE).read_text().splitlines()]
+    before = [row["before"] for row in one]
+    assert before == [row["after"] for row in one]
+    assert before == [row["before"] for row in other]
+    expected = [row["after"] for row in other]
+    assert [row["before"] for row in other] != expected
     assert one[0]["prompt"][0]["role"] == "user"
 
 

@@ -29,10 +29,10 @@ def test_loss_and_gradients_do_not_depend_on_how_a_step_is_split(
     others += [{"prefix_packing": False}, {"gradient_checkpointing": True}, {"given": examples(kind)[::-1], "seed": 1}]
     others += [{"prefix_packing": False, "per_device_train_batch_size": 3, "gradient_accumulation_steps": 3}]
     for number, settings in enumerate(others):
-        found = one_step(kind, tmp_path / str(number), folder, **settings)
-        assert found[0] == pytest.approx(loss, rel=1e-5), settings
-        assert found[1] == pytest.approx(norm, rel=1e-4), settings
-        assert farthest(found[2], after) < 1e-4, settings
+        stepped = one_step(kind, tmp_path / str(number), folder, **settings)
+        assert stepped[0] == pytest.approx(loss, rel=1e-5), settings
+        assert stepped[1] == pytest.approx(norm, rel=1e-4), settings
+        assert farthest(stepped[2], after) < 1e-4, settings
 
 
 @ALL
@@ -45,7 +45,7 @@ def test_adapters_learn_the_same_however_a_step_is_split(kind: str, policy: Path
     before = weights(trainer_of(kind, tmp_path, folder, **lora).model)
     moved = {name for name in after if not torch.equal(after[name], before[name])}
     assert moved and all("lora_" in name or "score" in name for name in moved)
-    found = one_step(
+    stepped = one_step(
         kind,
         tmp_path / "b",
         folder,
@@ -54,8 +54,8 @@ def test_adapters_learn_the_same_however_a_step_is_split(kind: str, policy: Path
         gradient_checkpointing=True,
         **lora,
     )
-    assert found[:2] == pytest.approx((loss, norm), rel=1e-4)
-    assert farthest(found[2], after) < 1e-4
+    assert stepped[:2] == pytest.approx((loss, norm), rel=1e-4)
+    assert farthest(stepped[2], after) < 1e-4
 
 
 def test_a_weight_of_two_is_the_row_twice(scorer: Path, tmp_path: Path) -> None:
@@ -68,26 +68,26 @@ def test_a_weight_of_two_is_the_row_twice(scorer: Path, tmp_path: Path) -> None:
 
 def test_evaluation_counts_each_example_once_in_any_batches(scorer: Path, tmp_path: Path) -> None:
     """Seven examples in batches of 16, 7, 3 and 1."""
-    found = []
+    figures = []
     for size in (16, 7, 3, 1):
         config = config_of(RewardConfig, scorer, tmp_path, per_device_eval_batch_size=size)
         trainer = build(RewardTrainer, config, weighted(2), weighted(7))
-        found.append({k: v for k, v in trainer.evaluate().items() if k != "epoch"})
-    for other in found[1:]:
-        assert other == pytest.approx(found[0], rel=1e-4)
+        figures.append({k: v for k, v in trainer.evaluate().items() if k != "epoch"})
+    for other in figures[1:]:
+        assert other == pytest.approx(figures[0], rel=1e-4)
 
 
 def test_what_is_learnt_does_not_depend_on_what_is_held_out_of_the_batch(scorer: Path, tmp_path: Path) -> None:
     """Evaluating in the middle of training changes no weight."""
-    found = []
+    learnt = []
     for strategy in ("no", "steps"):
         config = config_of(
             RewardConfig, scorer, tmp_path, eval_strategy=strategy, eval_steps=1, per_device_train_batch_size=2
         )
         trainer = build(RewardTrainer, config, weighted(8), planted(3, first=50))
         trainer.train()
-        found.append(weights(trainer.model))
-    assert farthest(*found) == 0
+        learnt.append(weights(trainer.model))
+    assert farthest(*learnt) == 0
 
 
 def test_trl_style_rows_are_taken_as_they_are(scorer: Path, tmp_path: Path) -> None:
@@ -96,7 +96,8 @@ def test_trl_style_rows_are_taken_as_they_are(scorer: Path, tmp_path: Path) -> N
     made = build(RewardTrainer, config, planted(1))
     rows = [row_of(example) for example in planted(3)]
     trainer = RewardTrainer(made.model, config, rows, made.processing_class)
-    assert [example.answers for example in trainer.examples.examples] == [pair.answers for pair in planted(3)]
+    expected = [pair.answers for pair in planted(3)]
+    assert [example.answers for example in trainer.examples.examples] == expected
 
 
 @pytest.mark.slow

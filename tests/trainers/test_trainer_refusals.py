@@ -22,9 +22,9 @@ def without(folder: Path, out: Path, **changes: Any) -> Path:
     for file in folder.iterdir():
         (out / file.name).write_bytes(file.read_bytes())
     for name in ("tokenizer_config.json", "config.json"):
-        found = json.loads((out / name).read_text())
-        found = {key: changes.get(key, value) for key, value in found.items()}
-        (out / name).write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+        settings = json.loads((out / name).read_text())
+        settings = {key: changes.get(key, value) for key, value in settings.items()}
+        (out / name).write_text(json.dumps({key: value for key, value in settings.items() if value is not None}))
     return out
 
 
@@ -42,8 +42,8 @@ def test_no_padding_token_is_needed(kind: str, packing: bool, policy: Path, scor
     folder = scorer if kind == "reward" else policy
     loss, _, _ = one_step(kind, tmp_path / "a", folder, prefix_packing=packing)
     bare = without(folder, tmp_path / "model", pad_token=None, pad_token_id=None)
-    found, _, _ = one_step(kind, tmp_path / "b", bare, prefix_packing=packing)
-    assert found == pytest.approx(loss, rel=1e-6)
+    unpadded, _, _ = one_step(kind, tmp_path / "b", bare, prefix_packing=packing)
+    assert unpadded == pytest.approx(loss, rel=1e-6)
 
 
 def test_a_reward_model_of_other_groups_is_refused(tmp_path: Path) -> None:

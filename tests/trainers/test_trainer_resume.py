@@ -53,8 +53,8 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(kind: str, policy: Path, 
     assert start(kind, settings, tmp_path, die_in_save=6) == -signal.SIGKILL
     assert (killed / ".saving" / "checkpoint-6").is_dir(), "it did die in the middle of saving"
     assert Path(get_last_checkpoint(str(killed)) or "").name == "checkpoint-4"
-    found = run.train(KINDS[kind](**settings))
-    assert (found.steps, found.figures) == (expected.steps, expected.figures) and found.steps == STEPS
+    resumed = run.train(KINDS[kind](**settings))
+    assert (resumed.steps, resumed.figures) == (expected.steps, expected.figures) and resumed.steps == STEPS
     ours, theirs = load_file(killed / "model.safetensors"), load_file(whole / "model.safetensors")
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert losses(killed) == losses(whole)
@@ -90,15 +90,15 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(
     more: dict[str, Any], policy: Path, tmp_path: Path
 ) -> None:
     """The state of everything that is random, of schedules, and of batches that are half taken is kept."""
-    found = []
+    runs = []
     for out, interrupt in ((tmp_path / "whole", None), (tmp_path / "broken", Interrupt(5))):
         settings = run_settings("reward", policy, out, tmp_path) | {"eval_strategy": "no", "max_steps": 7} | more
         if interrupt:
             with pytest.raises(KeyboardInterrupt):
                 run.train(RewardConfig(**settings), [interrupt])
         assert run.train(RewardConfig(**settings)).steps == 7
-        found.append((load_file(out / "model.safetensors"), losses(out)))
-    (whole, told), (broken, told_too) = found
+        runs.append((load_file(out / "model.safetensors"), losses(out)))
+    (whole, told), (broken, told_too) = runs
     assert farthest(whole, broken) == 0
     assert told == told_too and len(told) == 7 + 1, "seven steps, and the held-out rows in the end"
 
@@ -107,14 +107,14 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(
 def test_adapters_are_merged_into_the_model_that_is_left(kind: str, policy: Path, tmp_path: Path) -> None:
     """Loaded without any adapter, it has the loss that the run ended with; and the adapter lies beside it."""
     settings = run_settings(kind, policy, tmp_path / "out", tmp_path) | {"max_steps": 4, "learning_rate": 0.01}
-    found = run.train(KINDS[kind](**(settings | {"lora": ADAPTERS})))
+    trained = run.train(KINDS[kind](**(settings | {"lora": ADAPTERS})))
     assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").is_file()
     trainer, config = TRAINERS[kind]
     _, held_out = hold_out(read(settings["data"][0], trainer.wanted), settings["eval_share"])
     merged = build(trainer, config_of(config, tmp_path / "out", tmp_path / "again"), examples(kind), held_out.examples)
-    assert merged.evaluate()["eval_loss"] == pytest.approx(found.figures["eval_loss"], rel=1e-4)
+    assert merged.evaluate()["eval_loss"] == pytest.approx(trained.figures["eval_loss"], rel=1e-4)
     untouched = build(trainer, config_of(config, policy, tmp_path / "again"), examples(kind), held_out.examples)
-    assert abs(untouched.evaluate()["eval_loss"] - found.figures["eval_loss"]) > 1e-3
+    assert abs(untouched.evaluate()["eval_loss"] - trained.figures["eval_loss"]) > 1e-3
 
 
 def test_a_finished_run_is_left_as_it_is(policy: Path, tmp_path: Path) -> None:

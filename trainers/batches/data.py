@@ -37,6 +37,7 @@ from critic.files.turns import thinks
 from critic.records import Prompt, Quarantined
 from critic.rows import Broken, Raw, Unread
 from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
+from trainers.batches.missing import refuse_null, with_all_labels
 
 EVALUATION = "evaluation"
 """The name of the split that trainers make."""
@@ -97,17 +98,15 @@ def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[E
         ratio = source.get("ratio", 1)
         if "path" not in source or not isinstance(ratio, int | float) or not ratio > 0:
             raise InputError(f"{source} names no path, or a ratio that is no number above 0", where="data")
-    found = [read(str(source["path"]), wanted, naming(source.get("columns"))) for source in named]
+    parts = [read(str(source["path"]), wanted, naming(source.get("columns"))) for source in named]
     if any("ratio" in source for source in named):
         ratios = [float(source.get("ratio", 1)) for source in named]
-        unit = min(len(data.examples) / ratio for data, ratio in zip(found, ratios, strict=True))
-        found = [_first(data, round(unit * ratio)) for data, ratio in zip(found, ratios, strict=True)]
-    return Data(
-        tuple(example for data in found for example in data.examples),
-        tuple(row for data in found for row in data.refused),
-        tuple(dict.fromkeys(name for data in found for name in data.constitutions)),
-        sum(data.thoughts for data in found),
-    )
+        unit = min(len(data.examples) / ratio for data, ratio in zip(parts, ratios, strict=True))
+        parts = [_first(data, round(unit * ratio)) for data, ratio in zip(parts, ratios, strict=True)]
+    examples = tuple(example for data in parts for example in data.examples)
+    refused = tuple(row for data in parts for row in data.refused)
+    constitutions = tuple(dict.fromkeys(name for data in parts for name in data.constitutions))
+    return Data(examples, refused, constitutions, sum(data.thoughts for data in parts))
 
 
 def _first(data: Data, count: int) -> Data:
@@ -138,12 +137,12 @@ def table(source: str, wanted: Sequence[type[Example]]) -> str:
     if not (folder / "manifest.json").is_file():
         return source
     names = [folder / f"{_TABLES[wanted[0]]}.{suffix}" for suffix in ("jsonl", "parquet")]
-    found = next((str(name) for name in names if name.is_file()), None)
-    if found is None:
+    file = next((str(name) for name in names if name.is_file()), None)
+    if file is None:
         raise InputError(
             f"this run has no {names[0].name}", where=source, fix="let `cai generate` finish, or name a file"
         )
-    return found
+    return file
 
 
 class _Kinds:
@@ -158,15 +157,15 @@ class _Kinds:
         if isinstance(row, Broken):
             return [Quarantined(row=number, where=row.where, reason=row.reason, detail=row.detail)]
         try:
-            found = parse_all(row.columns, row.where, self._wanted)
-            for example in found:
+            examples = parse_all(row.columns, row.where, self._wanted)
+            for example in examples:
                 _expect(example, self._kind, self._wanted, mixed=row.columns.get("kind") is not None)
         except RowError as error:
             return [_refused(number, row, error.reason, error.detail)]
         except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
             return [_refused(number, row, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
-        self._kind = self._kind or type(found[0])
-        return [*found]
+        self._kind = self._kind or type(examples[0])
+        return [*examples]
 
 
 def _refused(number: int, row: Raw, reason: str, detail: str) -> Quarantined:
@@ -197,11 +196,11 @@ def _collect(rows: Iterable[Broken | Raw], name: str, wanted: Sequence[type[Exam
     reader = _Kinds(wanted)
     for number, row in enumerate(rows):
         before = len(examples)
-        for found in reader.examples(number, row):
-            if isinstance(found, Quarantined):
-                refused.append(found)
+        for example in reader.examples(number, row):
+            if isinstance(example, Quarantined):
+                refused.append(example)
                 continue
-            examples.append(found)
+            examples.append(example)
             constitutions |= _constitutions(row)
         thoughts += len(examples) > before and isinstance(row, Raw) and thinks(row.columns)
     if not examples:
@@ -228,13 +227,13 @@ def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[
 def parse_all(columns: Mapping[str, Any], where: str, wanted: Sequence[type[Example]]) -> list[Example]:
     """Make the examples of one row: one, or one for each answer or pair. Raises `RowError`, with what was expected."""
     if is_feedback(columns):
-        found = _feedback(dict(columns), where, wanted)
-        return _pairs(found) if isinstance(found[0], Ranked) and Ranked not in wanted else found
+        examples = _feedback(dict(columns), where, wanted)
+        return _pairs(examples) if isinstance(examples[0], Ranked) and Ranked not in wanted else examples
     given = shaped(dict(columns), labels=True)
-    found = _rated(given, where) if {"ratings", "responses"} <= given.keys() else [parse(given, where)]
-    if Pair in wanted and Ranked not in wanted and not isinstance(found[0], Pair):
-        found = _pairs(found) or found
-    return found
+    examples = _rated(given, where) if {"ratings", "responses"} <= given.keys() else [parse(given, where)]
+    if Pair in wanted and Ranked not in wanted and not isinstance(examples[0], Pair):
+        examples = _pairs(examples) or with_all_labels(examples, given)
+    return examples
 
 
 def _rated(given: Mapping[str, Any], where: str) -> list[Example]:
@@ -246,20 +245,22 @@ def _rated(given: Mapping[str, Any], where: str) -> list[Example]:
     if "prompt" not in given and "messages" in given:
         answered["prompt"] = given["messages"]
     there = [(text, rating) for text, rating in zip(texts, ratings, strict=True) if rating is not None]
+    if any(text is None for text, _ in there):
+        raise RowError("bad_responses", "an answer is None; expected a string, a message or a chat")
     if not there:
         raise RowError("no_label", "none of the responses has a rating")
     return [parse(answered | {"completion": text, "rating": rating}, where) for text, rating in there]
 
 
-def _pairs(found: Sequence[Example]) -> list[Example]:
+def _pairs(examples: Sequence[Example]) -> list[Example]:
     """Return each two answers to one prompt of which one was found better, by their ranks or ratings."""
     goods: list[tuple[str, float]] = []
-    for example in found:
+    for example in examples:
         if isinstance(example, Rated):
             goods.append((example.answer, example.value))
         elif isinstance(example, Ranked):
             goods += [(text, -float(rank)) for text, rank in zip(example.texts, example.ranks, strict=True)]
-    common = {name: getattr(found[0], name) for name in ("prompt", "weight", "group", "where")}
+    common = {name: getattr(examples[0], name) for name in ("prompt", "weight", "group", "where")}
     try:
         return [
             Pair(chosen=better, rejected=worse, **common)
@@ -294,6 +295,7 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
     except ValidationError as error:
         raise RowError(_slug(error), readable(error)) from None
     expect_both_sides(dict(columns))
+    refuse_null(columns)
     raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
 
 
@@ -315,19 +317,19 @@ def _feedback(columns: dict[str, Any], where: str, wanted: Sequence[type[Example
         taught = [parse(row, where) for _, row in feedback.rows(ties=True)]
     except ValidationError as error:
         raise RowError(_slug(error), readable(error)) from None
-    found = [example for example in taught if isinstance(example, tuple(wanted))]
-    if not found and Pair in wanted:
-        found = [example for example in taught if isinstance(example, Ranked)]
-    if not found:
+    examples = [example for example in taught if isinstance(example, tuple(wanted))]
+    if not examples and Pair in wanted:
+        examples = [example for example in taught if isinstance(example, Ranked)]
+    if not examples:
         raise RowError(_OTHER, f"feedback of kind {feedback.kind} teaches {kinds(wanted)} nothing, or was not read")
-    return found
+    return examples
 
 
 def _responses(columns: Mapping[str, Any]) -> list[Any]:
-    found = listed(columns, "responses") if "responses" in columns else None
-    if not isinstance(found, list):
+    responses = listed(columns, "responses") if "responses" in columns else None
+    if not isinstance(responses, list):
         raise RowError("bad_responses", "responses is not a list")
-    return found
+    return responses
 
 
 def _answered(columns: dict[str, Any], values: list[Any]) -> tuple[Prompt, tuple[str, ...]]:

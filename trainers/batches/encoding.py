@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from critic.chats.chat import Chat, Whole
+from critic.chats.chat import Chat, WholeChat
 from critic.chats.tokens import Segment, TokenTree, shared_length
 from critic.engine import EngineError
 from critic.files.inputs import RowError
@@ -47,10 +47,10 @@ class Encoder:
         chats = [self._whole(self._reward, prompt, answer) for answer in answers]
         return self._tree(chats, _before_answers(chats, prompt))
 
-    def _whole(self, chat: Chat, prompt: Prompt, answer: str) -> Whole:
+    def _whole(self, chat: Chat, prompt: Prompt, answer: str) -> WholeChat:
         return chat.whole((*prompt.messages, Message(role="assistant", content=answer)), "closed")
 
-    def _tree(self, chats: Sequence[Whole], shared: int) -> TokenTree:
+    def _tree(self, chats: Sequence[WholeChat], shared: int) -> TokenTree:
         longest = max(len(chat.ids) for chat in chats)
         if longest > self._max_length:
             raise RowError("too_long", f"{longest} tokens; max_length is {self._max_length}")
@@ -62,7 +62,7 @@ class Encoder:
         return TokenTree((Segment(chats[0].ids[:shared], -1), *branches), ())
 
 
-def _before_answers(chats: Sequence[Whole], prompt: Prompt) -> int:
+def _before_answers(chats: Sequence[WholeChat], prompt: Prompt) -> int:
     """Return how many tokens all of ``chats`` begin with, of those before the answer itself."""
     firsts = [min(chat.own(len(prompt.messages)), default=len(chat.ids)) for chat in chats]
     return min(shared_length([chat.ids for chat in chats]), *firsts)

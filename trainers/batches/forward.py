@@ -136,5 +136,5 @@ def token_logprobs(head: Head, hidden_MD: Tensor, targets_M: Tensor, read: Read 
     if len(targets_M) <= rows:
         return read(head(hidden_MD), targets_M)
     pieces = zip(hidden_MD.split(rows), targets_M.split(rows), strict=True)
-    found = [checkpoint(lambda h, t: read(head(h), t), hidden, t, use_reentrant=False) for hidden, t in pieces]
-    return torch.cat(found)
+    read_pieces = [checkpoint(lambda h, t: read(head(h), t), hidden, t, use_reentrant=False) for hidden, t in pieces]
+    return torch.cat(read_pieces)

@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from critic.chats.tokens import Span, TokenTree, pack
+from critic.chats.tokens import SegmentSpan, TokenTree, pack
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,8 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Return the batch with its tensors on ``device``."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {k: v.to(device, non_blocking=non_blocking) for k, v in found.items() if isinstance(v, Tensor)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {k: v.to(device, non_blocking=non_blocking) for k, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
     @property
@@ -52,7 +52,7 @@ class Batch:
 class Packed(Batch):
     """All trees in one row: ``ids [N]``; places count along it. ``spans`` say who sees whom."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[SegmentSpan, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,7 @@ _Gradient = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class BatchProof:
     """How batches are computed, and how far the packed way is from the model's own.
 
     ``why`` says what speaks against packing, where it is not done. The differences are None where they can't be told.
@@ -72,7 +72,7 @@ def prove(
     wanted: bool | None,
     where: str,
     whole: Sequence[TokenTree] = (),
-) -> Proof:
+) -> BatchProof:
     """Say how ``model``'s batches are computed: the first process finds out for all.
 
     ``trees`` are `samples` of the run's, ``whole`` its first trees as they are, of which some are computed, too;
@@ -80,16 +80,16 @@ def prove(
     True for packed or not at all, False for padded. Raises `InputError` where packing is wanted and not proven, and for
     models that can't be trained.
     """
-    found: list[Any] = [None]
+    shared: list[Any] = [None]
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         try:
-            found = [_prove(model, trees, _first_of(whole), longest, wanted, where)]
+            shared = [_prove(model, trees, _first_of(whole), longest, wanted, where)]
         except InputError as error:
-            found = [error]
-    [proof] = broadcast_object_list(found)
+            shared = [error]
+    [proof] = broadcast_object_list(shared)
     if isinstance(proof, InputError):
         raise proof
-    assert isinstance(proof, Proof)
+    assert isinstance(proof, BatchProof)
     return proof
 
 
@@ -106,13 +106,13 @@ def samples(trees: Sequence[TokenTree], least: int = 0) -> list[TokenTree]:
     """Cut two short trees of two answers each out of a run's first trees; a prompt has ``least`` tokens or more."""
     roots = [tree.segments[0].ids for tree in trees]
     answers = [branch.ids for tree in trees for branch in tree.segments[1:]]
-    found = []
+    trees_of_pairs = []
     for number, most in enumerate(_PROMPTS):
         root = roots[number % len(roots)][-most:]
         root *= 1 + least // len(root)
         chosen = (answers[(2 * number + i) % len(answers)][:length] for i, length in enumerate(_ANSWERS))
-        found.append(TokenTree((Segment(root, -1), *(Segment(ids, 0) for ids in chosen)), ()))
-    return found
+        trees_of_pairs.append(TokenTree((Segment(root, -1), *(Segment(ids, 0) for ids in chosen)), ()))
+    return trees_of_pairs
 
 
 def of_prompts(prompts: Sequence[tuple[int, ...]], config: PreTrainedConfig, longest: int) -> list[TokenTree]:
@@ -133,8 +133,8 @@ def reach(config: PreTrainedConfig) -> int | None:
         windows.append(getattr(inner, "sliding_window", None))
     if "chunked_attention" in kinds:
         windows.append(getattr(inner, "attention_chunk_size", None))
-    found = [int(window) for window in windows if window]
-    return min(found) if found else None
+    bounded = [int(window) for window in windows if window]
+    return min(bounded) if bounded else None
 
 
 def unstretched(config: PreTrainedConfig) -> int | None:
@@ -165,7 +165,7 @@ def _prove(
     longest: int,
     wanted: bool | None,
     where: str,
-) -> Proof:
+) -> BatchProof:
     if any(weight.is_meta or not weight.numel() for weight in model.parameters()):
         return _unpacked("padded", "the weights are spread over processes before they can be compared", wanted, where)
     bound = unstretched(model.config)
@@ -179,7 +179,9 @@ def _prove(
             raise not_computed(model, where, error) from error
         _check_causal(model, trees[0], where)
         _check_reads(model, values, where)
-    proof = _packs(model, trees, whole, values, gradient) if wanted is not False else Proof("padded", "as was asked")
+    proof = (
+        _packs(model, trees, whole, values, gradient) if wanted is not False else BatchProof("padded", "as was asked")
+    )
     if proof.path == "packed":
         return proof
     with forward.attending(model):
@@ -193,42 +195,45 @@ def _packs(
     whole: Sequence[TokenTree],
     values: Tensor,
     gradient: _Gradient,
-) -> Proof:
+) -> BatchProof:
     """Compare short trees with their gradient, and whole ones, for models that change what they do in long rows."""
     try:
         with forward.attending(model, attention.NAME):
-            found = _apart(_read(model, packed(trees)), (values, gradient))
-        if whole and _equal(*found):
-            found = max(found[0], _longer(model, whole)), found[1]
+            differences = _apart(_read(model, packed(trees)), (values, gradient))
+        if whole and _equal(*differences):
+            differences = max(differences[0], _longer(model, whole)), differences[1]
     except Exception as error:  # whatever a foreign model does with a plan that it knows nothing of
-        return Proof("padded", f"models of type {model.config.model_type!r} don't take packed rows ({_first(error)})")
-    if _equal(*found):
-        return Proof("packed", "", *found)
+        return BatchProof(
+            "padded", f"models of type {model.config.model_type!r} don't take packed rows ({_first(error)})"
+        )
+    if _equal(*differences):
+        return BatchProof("packed", "", *differences)
+    in_values, in_gradient = differences
     why = (
-        f"models of type {model.config.model_type!r} differ, when packed, by {found[0]:.2g} in what is read and by "
-        f"{100 * found[1]:.2g} % in the gradient"
+        f"models of type {model.config.model_type!r} differ, when packed, by {in_values:.2g} in what is read and by "
+        f"{100 * in_gradient:.2g} % in the gradient"
     )
-    return Proof("padded", why, *found)
+    return BatchProof("padded", why, *differences)
 
 
 @torch.no_grad()
 def _longer(model: PreTrainedModel, whole: Sequence[TokenTree]) -> float:
     """Return the greatest difference of what is read of whole trees."""
     with forward.attending(model, attention.NAME):
-        found = forward.values(model, packed(whole).to(model.device))
+        values = forward.values(model, packed(whole).to(model.device))
     with forward.attending(model):
         wanted = forward.values(model, padded(whole, apart=True).to(model.device))
-    return float((found - wanted).abs().max())
+    return float((values - wanted).abs().max())
 
 
-def _unpacked(path: Path, why: str, wanted: bool | None, where: str, proof: Proof | None = None) -> Proof:
+def _unpacked(path: Path, why: str, wanted: bool | None, where: str, proof: BatchProof | None = None) -> BatchProof:
     if wanted:
         raise InputError(
             f"prefix_packing=true, and this model's batches can't be packed: {why}",
             where=where,
             fix="leave prefix_packing out: what is proven to be right is taken then",
         )
-    return Proof(path, why, *((proof.values, proof.gradient) if proof else ()))
+    return BatchProof(path, why, *((proof.values, proof.gradient) if proof else ()))
 
 
 def _check_causal(model: PreTrainedModel, tree: TokenTree, where: str) -> None:
@@ -278,11 +283,11 @@ def _read(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, _Gradient]:
         flat = {name: weight for name, weight in model.named_parameters() if weight.dim() == 1}
         wanted = [*table, *flat.values()]
         grads = torch.autograd.grad((values * weights).sum(), wanted, allow_unused=True)
-    found = {
+    gradients = {
         name: torch.zeros_like(weight) if grad is None else grad
         for (name, weight), grad in zip(flat.items(), grads[len(table) :], strict=True)
     }
-    return values.detach(), found | _by_token([ids for ids, _ in embedded], grads[: len(table)])
+    return values.detach(), gradients | _by_token([ids for ids, _ in embedded], grads[: len(table)])
 
 
 @contextmanager

@@ -72,13 +72,13 @@ def logits(model: PreTrainedModel, row: Row) -> Tensor:
     """Return what the model itself says of a chat, in float32 on the CPU: logits at each token, or rewards."""
     own: Any = type(model).forward  # past autocast and whatever else has been put around it
     with forward.attending(model):
-        found: Tensor = own(model, input_ids=torch.tensor([row], device=model.device), use_cache=False).logits
-    return found.float().cpu()
+        logits: Tensor = own(model, input_ids=torch.tensor([row], device=model.device), use_cache=False).logits
+    return logits.float().cpu()
 
 
-def check(found: Tensor, wanted: Tensor, what: str, where: Path, cause: str) -> None:
+def check(values: Tensor, wanted: Tensor, what: str, where: Path, cause: str) -> None:
     """Raise `InputError` where two readings of what should be the same weights differ."""
-    difference = float((found - wanted).abs().max()) if found.shape == wanted.shape else float("inf")
+    difference = float((values - wanted).abs().max()) if values.shape == wanted.shape else float("inf")
     if not difference <= SAME * (1 + float(wanted.abs().max())):  # NaN is not
         raise InputError(
             f"{what}: its logits differ by {difference:.3g} from those of the model that was trained",
@@ -153,8 +153,8 @@ def reread_values(trees: Sequence[TokenTree], wanted: Tensor, reward: bool, fold
     auto = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
     model = load(str(folder), torch.float32, torch.device("cpu"), None, auto).model
     with torch.no_grad():
-        found = forward.values(model, padded(trees, apart=True))
-    difference = float((found - wanted).abs().mean())
+        values = forward.values(model, padded(trees, apart=True))
+    difference = float((values - wanted).abs().mean())
     if not difference <= _COARSE * (1 + float(wanted.abs().mean())):
         raise InputError(
             f"the saved model was loaded again: what is read of it differs by {difference:.3g} from the model that was "

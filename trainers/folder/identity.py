@@ -40,8 +40,8 @@ def settings(config: TrainConfig) -> dict[str, Any]:
 def resolved(config: TrainConfig) -> dict[str, Any]:
     """Return all settings as plain JSON, but those that are secret."""
     plain = {f.name: getattr(config, f.name) for f in fields(config) if f.init and f.name not in _SECRET}
-    found: dict[str, Any] = json.loads(json.dumps(plain, default=_plain))
-    return found
+    settings: dict[str, Any] = json.loads(json.dumps(plain, default=_plain))
+    return settings
 
 
 def identity(method: str, config: TrainConfig, data: str, revision: str) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def identity(method: str, config: TrainConfig, data: str, revision: str) -> dict
 def claim(folder: Path, identity: Mapping[str, Any], file: str = IDENTITY) -> None:
     """Take ``folder`` for this run. Raises `InputError` where it holds another one, and says how that differs."""
     if (folder / file).is_file():
-        found = json.loads((folder / file).read_text(encoding="utf-8"))
-        if different := _differences(found, json.loads(json.dumps(identity))):
+        kept = json.loads((folder / file).read_text(encoding="utf-8"))
+        if different := _differences(kept, json.loads(json.dumps(identity))):
             raise InputError(
                 f"it holds another run: {'; '.join(different)}",
                 where=str(folder),
@@ -85,20 +85,20 @@ def finished(method: str, config: TrainConfig, data: str) -> dict[str, Any] | No
 
 
 def lineage(
-    run: Mapping[str, Any], constitutions: Sequence[str], found: Mapping[str, Any], others: Sequence[str] = ()
+    run: Mapping[str, Any], constitutions: Sequence[str], facts: Mapping[str, Any], others: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return the content of ``lineage.json``: the ``run``'s identity, and all that its model comes from.
 
     ``constitutions`` are the hashes that its own data names, and ``others`` further models that taught it (a reward
-    model): all constitutions of those and of the parent are named too. ``found`` holds counts and figures.
+    model): all constitutions of those and of the parent are named too. ``facts`` holds counts and figures.
     """
     parents = [own for name in (run["parent"]["name"], *others) if (own := inherited(name))]
-    hashes = [*constitutions, *(name for parent in parents for name in parent["constitutions"])]
+    constitution_hashes = [*constitutions, *(name for parent in parents for name in parent["constitutions"])]
     return {
         **run,
-        "constitutions": list(dict.fromkeys(hashes)),
+        "constitutions": list(dict.fromkeys(constitution_hashes)),
         "ancestors": parents,
-        **found,
+        **facts,
         "packages": versions(),
         "python": platform.python_version(),
     }
@@ -109,18 +109,18 @@ def inherited(model: str) -> dict[str, Any] | None:
     file = Path(model).expanduser() / LINEAGE
     if not file.is_file():
         return None
-    found = json.loads(file.read_text(encoding="utf-8"))
+    card = json.loads(file.read_text(encoding="utf-8"))
     kept = ("trainer", "data", "parent", "constitutions", "ancestors")
-    return {"name": model} | {key: found[key] for key in kept}
+    return {"name": model} | {key: card[key] for key in kept}
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that can change a number."""
-    found: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            installed[package] = version(package)
+    return installed
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

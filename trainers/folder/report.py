@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from critic.pages.page import Picture, number, page
-from critic.pages.plots import Color, Curves, Line
+from critic.pages.plots import Color, Curves, PlotLine
 from critic.pages.scales import Axis, linear, shares, steps
 from critic.run.folder.results import replace_text
 
@@ -107,11 +107,11 @@ def _axis(chart: Chart, values: Sequence[float]) -> Axis:
     return shares(SHARE) if chart.unit == SHARE else linear(chart.unit, values)
 
 
-def _line(key: str, logs: Logs, color: Color) -> Line:
+def _line(key: str, logs: Logs, color: Color) -> PlotLine:
     """Return one quantity's line, of held-out examples dashed and in the same colour."""
     points = tuple((row["step"], row[key]) for row in logs if _is_number(row.get(key)))
     held_out = key.startswith("eval_")
-    return Line(f"held-out {key.removeprefix('eval_')}" if held_out else key, points, color, dashed=held_out)
+    return PlotLine(f"held-out {key.removeprefix('eval_')}" if held_out else key, points, color, dashed=held_out)
 
 
 def _is_number(value: object) -> bool:
@@ -126,4 +126,4 @@ def _reward_against_kl(logs: Logs) -> Curves | None:
         return None
     x = linear("KL to the reference, nats an answer", [kl for kl, _ in points])
     y = linear("reward", [reward for _, reward in points])
-    return Curves((Line("steps", points, "accent"),), x, y)
+    return Curves((PlotLine("steps", points, "accent"),), x, y)

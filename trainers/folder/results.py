@@ -20,7 +20,7 @@ _BOOKKEEPING = {"step", "epoch", "learning_rate", "grad_norm", "total_flos"}
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class TrainingCounts:
     """What a run trains on: examples, those held out, and how many rows were refused for which reason.
 
     ``thoughts`` counts the rows that also say what a model thought, which is left out.
@@ -37,28 +37,28 @@ class Trained:
     """What a run came to. ``new`` is False where it had been finished before."""
 
     folder: Path
-    counts: Counts
+    counts: TrainingCounts
     figures: Mapping[str, float]
     steps: int
     new: bool
 
     @classmethod
-    def of(cls, folder: Path, found: Mapping[str, Any], *, new: bool) -> Self:
+    def of(cls, folder: Path, card: Mapping[str, Any], *, new: bool) -> Self:
         """Read it off `facts`, which ``lineage.json`` holds too."""
-        return cls(folder, Counts(**found["counts"]), found["figures"], found["steps"], new)
+        return cls(folder, TrainingCounts(**card["counts"]), card["figures"], card["steps"], new)
 
 
-def facts(counts: Counts, figures: Mapping[str, float], steps: int) -> dict[str, Any]:
+def facts(counts: TrainingCounts, figures: Mapping[str, float], steps: int) -> dict[str, Any]:
     """Return what a run came to, as plain JSON."""
     return {"counts": asdict(counts), "figures": dict(figures), "steps": steps}
 
 
 def figures(folder: Path) -> dict[str, float]:
     """Return the last value of all that the run in ``folder`` has logged about what it learns."""
-    found: dict[str, float] = {}
+    latest: dict[str, float] = {}
     for row in metrics.read(folder):
-        found |= {key: value for key, value in row.items() if isinstance(value, int | float)}
-    return {key: v for key, v in found.items() if key not in _BOOKKEEPING and not key.startswith("train_")}
+        latest |= {key: value for key, value in row.items() if isinstance(value, int | float)}
+    return {key: v for key, v in latest.items() if key not in _BOOKKEEPING and not key.startswith("train_")}
 
 
 def write(
@@ -66,17 +66,17 @@ def write(
     config: TrainConfig,
     run: Mapping[str, Any],
     constitutions: Sequence[str],
-    found: Mapping[str, Any],
+    facts: Mapping[str, Any],
     samples: Sequence[Mapping[str, Any]],
     others: Sequence[str] = (),
 ) -> None:
     """Write all of them into the run's folder, where the model lies already.
 
-    ``made`` is what the card says of the method. ``run`` is its `trainers.folder.identity.identity`, ``found`` its
+    ``made`` is what the card says of the method. ``run`` is its `trainers.folder.identity.identity`, ``facts`` its
     `facts`; ``others`` name the folders of further models that taught it.
     """
     folder = Path(config.output_dir or "")
-    origin = lineage(run, constitutions, found, others)
+    origin = lineage(run, constitutions, facts, others)
     replace_text(folder / CONFIG, yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True))
     write_card(origin, made, folder)
     write_report(origin, metrics.read(folder), samples, folder)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from base.digest import seed_of
 from base.errors import InputError
-from base.seeds import seed_of
 from base.together import together
 from critic.engine import EngineError, Request, Sampling
 from critic.local.language_model import HfEngine
@@ -68,7 +68,9 @@ class Samples:
                 asyncio.run, _answers(model, tokenizer, self._prompts, self._sampling, self._seed)
             ).result()
         if not self.rows:
-            self.rows = [{"prompt": [m.model_dump() for m in prompt.messages]} for prompt in self._prompts]
+            self.rows = []
+            for prompt in self._prompts:
+                self.rows.append({"prompt": [message.model_dump() for message in prompt.messages]})
         self.rows = [row | {when: text} for row, text in zip(self.rows, texts, strict=True)]
         replace_text(self._file, "".join(json.dumps(row) + "\n" for row in self.rows))
 

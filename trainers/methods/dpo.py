@@ -19,9 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Subset
 
-from base.digest import digest
+from base.digest import digest, seed_of
 from base.errors import InputError
-from base.seeds import seed_of
 from critic.files.inputs import RowError
 from critic.records import Quarantined
 from trainers import losses
@@ -64,13 +63,13 @@ class WithStrangers(Examples):
 
     def __init__(self, data: Data, encode: Encode) -> None:
         super().__init__(data, encode)
-        found = [self._stranger(index) for index in range(len(self))]
-        for row, (example, stranger) in enumerate(zip(self.examples, found, strict=True)):
+        strangers = [self._stranger(index) for index in range(len(self))]
+        for row, (example, stranger) in enumerate(zip(self.examples, strangers, strict=True)):
             if stranger is None:
                 detail = "no answer to another prompt fits after this one's; kto needs two prompts or more"
                 self.refused.append(Quarantined(row=row, where=example.where, reason="no_stranger", detail=detail))
-        self.examples = [example for example, stranger in zip(self.examples, found, strict=True) if stranger]
-        self._strangers = [stranger for stranger in found if stranger]
+        self.examples = [example for example, stranger in zip(self.examples, strangers, strict=True) if stranger]
+        self._strangers = [stranger for stranger in strangers if stranger]
         self.sha256 = digest([self.sha256, *self._strangers])
         self.require_some()
 
@@ -220,8 +219,8 @@ def _kept(file: Path, examples: Examples) -> Tensor:
                 where=str(file),
                 fix="choose another output_dir",
             )
-        found: Tensor = opened.get_tensor("logps")
-        return found
+        logps: Tensor = opened.get_tensor("logps")
+        return logps
 
 
 def _keep(file: Path, found_N2: Tensor, examples: Examples) -> None:

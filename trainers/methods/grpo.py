@@ -12,10 +12,10 @@ from torch import Tensor
 
 from trainers.online import experience
 from trainers.online.config import Bounds, OnlineConfig, check_bounds
-from trainers.online.experience import Group
-from trainers.online.loop import Measured, OnlineTrainer, Sums
+from trainers.online.experience import Siblings
+from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
 from trainers.online.mathematics import group_advantage
-from trainers.online.mathematics.group_advantage import RULES, Rule
+from trainers.online.mathematics.group_advantage import RULES, AdvantageRule
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
 from trainers.planning.memory import Needs
@@ -49,7 +49,7 @@ class GRPOConfig(OnlineConfig):
         super().__post_init__()
 
     @property
-    def chosen(self) -> Rule:
+    def chosen(self) -> AdvantageRule:
         """The rule, with the bounds that were given."""
         rule = RULES[self.rule]
         low = rule.clip if self.clip is None else self.clip
@@ -62,7 +62,7 @@ class GRPOTrainer(OnlineTrainer):
 
     args: GRPOConfig
 
-    def measure(self, samples: list[Sample]) -> Measured:
+    def measure(self, samples: list[Sample]) -> MeasuredStep:
         """See `OnlineTrainer.measure`. Groups of one, and under some rules those without spread, are left out."""
         args, prompts = self.args, experience.siblings(samples)
         old_M, entropy_M, reference_M = experience.read(self.models, prompts, args, self.accelerator)
@@ -71,9 +71,9 @@ class GRPOTrainer(OnlineTrainer):
         compared = [group for group in groups if len(group.samples) > 1]
         learnt = self._with_advantages(compared)
         dropped = {"groups/alone": len(groups) - len(compared), "groups/flat": len(compared) - len(learnt)}
-        return Measured(learnt, rows, {name: float(self.total(count)) for name, count in dropped.items()})
+        return MeasuredStep(learnt, rows, {name: float(self.total(count)) for name, count in dropped.items()})
 
-    def update(self, groups: Sequence[Group]) -> Sums:
+    def update(self, groups: Sequence[Siblings]) -> Sums:
         """See `OnlineTrainer.update`."""
         args, rule = self.args, self.args.chosen
         answers = [len(sample.ids) for group in groups for sample in group.samples]
@@ -91,13 +91,13 @@ class GRPOTrainer(OnlineTrainer):
                 apart_M = group_advantage.penalty(new_M, old_M, reference_M, args.kl_estimator)
             weight_M, count = group_advantage.weights(row.answer, rule, args.max_new_tokens)
             self.backward((weight_M * (loss_M + args.kl_coef * apart_M)).sum() / total, part)
-            found = (weight_M * loss_M, weight_M * apart_M, weight_M * clipped_M)
+            summed = (weight_M * loss_M, weight_M * apart_M, weight_M * clipped_M)
             sums["of"] += count
-            for name, values_M in zip(("loss/policy", "loss/kl", "clip_fraction"), found, strict=True):
+            for name, values_M in zip(("loss/policy", "loss/kl", "clip_fraction"), summed, strict=True):
                 sums[name] += values_M.detach().sum()
         return sums
 
-    def _with_advantages(self, groups: Sequence[Group]) -> list[Group]:
+    def _with_advantages(self, groups: Sequence[Siblings]) -> list[Siblings]:
         """Give the tokens of ``groups`` their answer's advantage, and return the groups that are learnt from."""
         args, rule = self.args, self.args.chosen
         samples = [sample for group in groups for sample in group.samples]
@@ -115,11 +115,11 @@ class GRPOTrainer(OnlineTrainer):
             lengths = torch.tensor([len(sample.ids) for sample in group.samples])
             gain_M = gain_A[start:end].repeat_interleave(lengths).to(group.tokens["old"].device)
             if not (rule.drops_flat and bool(flat_A[start])):
-                learnt.append(Group(group.samples, group.tokens | {"advantages": gain_M}))
+                learnt.append(Siblings(group.samples, group.tokens | {"advantages": gain_M}))
             start = end
         return learnt
 
-    def _less_kl(self, groups: Sequence[Group], rewards_A: Tensor) -> Tensor:
+    def _less_kl(self, groups: Sequence[Siblings], rewards_A: Tensor) -> Tensor:
         """Return the rewards, under rloo less the cost of each answer's KL, as its paper has it."""
         if self.args.rule != "rloo" or not self.args.kl_coef:
             return rewards_A
@@ -132,7 +132,10 @@ class GRPOTrainer(OnlineTrainer):
 
     def _normalised(self, samples: Sequence[Sample], group_A: Tensor) -> Tensor:
         """Return the advantages of several rewards, each normalised within its group, and their sums over the step."""
-        rewards_AR = torch.tensor([[part - sample.penalty for part in sample.parts] for sample in samples])
+        rows = []
+        for sample in samples:
+            rows.append([part - sample.penalty for part in sample.parts])
+        rewards_AR = torch.tensor(rows)
         summed_A = group_advantage.normalised(rewards_AR, torch.tensor(self.reward_weights), group_A)
         everywhere_A = self.gathered(summed_A)
         spread = everywhere_A.std() if len(everywhere_A) > 1 else everywhere_A.new_zeros(())

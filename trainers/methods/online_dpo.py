@@ -13,8 +13,8 @@ import torch
 from trainers import losses
 from trainers.online import experience
 from trainers.online.config import Bounds, OnlineConfig, check_bounds
-from trainers.online.experience import Group
-from trainers.online.loop import Measured, OnlineTrainer, Sums
+from trainers.online.experience import Siblings
+from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
 from trainers.planning.memory import Needs
@@ -45,16 +45,16 @@ class OnlineDPOTrainer(OnlineTrainer):
 
     args: OnlineDPOConfig
 
-    def measure(self, samples: list[Sample]) -> Measured:
+    def measure(self, samples: list[Sample]) -> MeasuredStep:
         """See `OnlineTrainer.measure`. A prompt with one answer that has a reward has no pair, and is left out."""
         prompts = experience.siblings(samples)
         old_M, entropy_M, reference_M = experience.read(self.models, prompts, self.args, self.accelerator)
         rows = experience.rows(self.state.global_step + 1, samples, old_M, entropy_M, reference_M)
         groups = experience.grouped(prompts, {"reference": reference_M})
         compared = [group for group in groups if len(group.samples) > 1]
-        return Measured(compared, rows, {"groups/alone": float(self.total(len(groups) - len(compared)))})
+        return MeasuredStep(compared, rows, {"groups/alone": float(self.total(len(groups) - len(compared)))})
 
-    def update(self, groups: Sequence[Group]) -> Sums:
+    def update(self, groups: Sequence[Siblings]) -> Sums:
         """See `OnlineTrainer.update`."""
         args, total = self.args, self.total(len(groups)).clamp(min=1)
         names = ("loss/policy", "rewards/margins", "rewards/accuracies")

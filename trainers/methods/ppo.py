@@ -9,8 +9,8 @@ from torch import Tensor
 
 from trainers.online import experience
 from trainers.online.config import Bounds, OnlineConfig, check_bounds
-from trainers.online.experience import Group
-from trainers.online.loop import Measured, OnlineTrainer, Sums
+from trainers.online.experience import Siblings
+from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
 from trainers.online.mathematics import policy_gradient
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
@@ -70,7 +70,7 @@ class PPOTrainer(OnlineTrainer):
         self.kl_coef = args.kl_coef
         super().__init__(model, args, *others, **named)
 
-    def measure(self, samples: list[Sample]) -> Measured:
+    def measure(self, samples: list[Sample]) -> MeasuredStep:
         """See `OnlineTrainer.measure`."""
         args, prompts = self.args, experience.siblings(samples)
         old_M, entropy_M, reference_M = experience.read(self.models, prompts, args, self.accelerator)
@@ -86,9 +86,9 @@ class PPOTrainer(OnlineTrainer):
         explained = policy_gradient.explained_variance(everywhere[1], everywhere[2])
         rows = experience.rows(self.state.global_step + 1, samples, old_M, entropy_M, reference_M)
         figures = {"explained_variance": explained, "kl_coef": self.kl_coef}
-        return Measured(experience.grouped(prompts, tokens), rows, figures)
+        return MeasuredStep(experience.grouped(prompts, tokens), rows, figures)
 
-    def update(self, groups: Sequence[Group]) -> Sums:
+    def update(self, groups: Sequence[Siblings]) -> Sums:
         """See `OnlineTrainer.update`."""
         args = self.args
         total = self.total(sum(len(group.tokens["old"]) for group in groups)).clamp(min=1)
@@ -105,8 +105,8 @@ class PPOTrainer(OnlineTrainer):
                 guess_M = self.models.values(row)
             worth_M = policy_gradient.value_loss(guess_M, values_M, returns_M, args.value_clip)
             self.backward(args.value_coef * worth_M.sum() / total, part)
-            found = (torch.ones_like(loss_M), loss_M, worth_M, clipped_M)
-            for name, values in zip(sums, found, strict=True):
+            summed = (torch.ones_like(loss_M), loss_M, worth_M, clipped_M)
+            for name, values in zip(sums, summed, strict=True):
                 sums[name] += values.detach().sum()
         return sums
 

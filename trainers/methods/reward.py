@@ -62,17 +62,17 @@ class RewardTrainer(TreeTrainer):
 
     def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
         """Return the loss of each example; ``values`` are all heads' rewards of all answers, ``[A, heads]``."""
-        found: list[Tensor] = []
+        losses: list[Tensor] = []
         watched: dict[str, list[Tensor]] = {}
         first = 0
         for example in inputs.examples:
             last = first + len(example.answers)
             scores = values[first:last, self._head(example)]
-            found.append(self._loss(example, scores))
+            losses.append(self._loss(example, scores))
             for name, value in self._watch(example, scores, inputs.batch.lengths[first:last]).items():
                 watched.setdefault(name, []).append(value)
             first = last
-        return torch.stack(found), {name: torch.stack(values) for name, values in watched.items()}
+        return torch.stack(losses), {name: torch.stack(values) for name, values in watched.items()}
 
     def figures(self, watched: Mapping[str, list[float]]) -> dict[str, float]:
         """Return accuracy, NLL and calibration on pairs with a preferred side, and the correlation with length."""

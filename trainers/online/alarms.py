@@ -99,13 +99,13 @@ def common_phrases(texts: Sequence[str], rewards: Sequence[float]) -> dict[str, 
         for phrase in {" ".join(words[i : i + n]) for n in _PHRASE for i in range(len(words) - n + 1)}:
             holding[phrase].append(reward)
     spread, total = pstdev(rewards) if rewards else 0.0, math.fsum(rewards)
-    found = {}
+    phrases = {}
     for phrase, held in holding.items():
         others = len(texts) - len(held)
         if len(held) >= _COMMON * len(texts):
             lead = fmean(held) - (total - math.fsum(held)) / others if others and spread else 0.0
-            found[phrase] = [len(held) / len(texts), lead / spread if spread else 0.0]
-    return found
+            phrases[phrase] = [len(held) / len(texts), lead / spread if spread else 0.0]
+    return phrases
 
 
 def refuses(text: str) -> bool:
@@ -171,7 +171,10 @@ def _phrase(history: History, config: OnlineConfig) -> Iterator[str]:
 def _shares(steps: Sequence[Mapping[str, Sequence[float]]], number: int = 0) -> dict[str, float]:
     """Return each phrase's mean share over ``steps``; with 1 as ``number``, its mean gain."""
     names = {name for step in steps for name in step}
-    return {name: math.fsum(step[name][number] for step in steps if name in step) / len(steps) for name in names}
+    means = {}
+    for name in names:
+        means[name] = math.fsum(step[name][number] for step in steps if name in step) / len(steps)
+    return means
 
 
 def _flat(history: History, config: OnlineConfig) -> Iterator[str]:
@@ -217,7 +220,8 @@ def _disagreement(history: History, config: OnlineConfig) -> Iterator[str]:
         return
     now = history.audits[-1]
     both = [(now.reward[key], now.heldout[key]) for key in now.reward if key in now.heldout]
-    if len(both) < _FEWEST or len({reward for reward, _ in both}) < 2 or len({other for _, other in both}) < 2:
+    columns = [set(column) for column in zip(*both, strict=True)]
+    if len(both) < _FEWEST or min(map(len, columns)) < 2:
         return
     r = correlation(*zip(*both, strict=True))
     below = -r * math.sqrt((len(both) - 2) / max(1 - r * r, 1e-12))
@@ -234,7 +238,9 @@ def _change(before: Mapping[str, float], now: Mapping[str, float]) -> float:
     if len(changes) < 2:
         return 0.0
     mean, error = fmean(changes), stdev(changes) / math.sqrt(len(changes))
-    return mean / error if error else math.copysign(math.inf, mean) if mean else 0.0
+    if error:
+        return mean / error
+    return math.copysign(math.inf, mean) if mean else 0.0
 
 
 _LOOKS: tuple[Callable[[History, OnlineConfig], Iterator[str]], ...] = (

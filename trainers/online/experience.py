@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 
 @dataclass(eq=False)
-class Group:
+class Siblings:
     """A prompt's answers that are learnt from, and what is known of their tokens, ``[M]`` each, by name."""
 
     samples: list[Sample]
@@ -41,7 +41,7 @@ class Group:
         return self.samples[0].task.ask.where
 
 
-def column(groups: Sequence[Group], name: str) -> Tensor:
+def column(groups: Sequence[Siblings], name: str) -> Tensor:
     """Return one thing that is known of the tokens of all ``groups``: ``[M]``."""
     return torch.cat([group.tokens[name] for group in groups])
 
@@ -52,21 +52,23 @@ def siblings(samples: Iterable[Sample]) -> list[list[Sample]]:
     return [list(group) for _, group in groupby(good, lambda sample: sample.task.ask)]
 
 
-def grouped(prompts: Sequence[list[Sample]], tokens: Mapping[str, Tensor]) -> list[Group]:
+def grouped(prompts: Sequence[list[Sample]], tokens: Mapping[str, Tensor]) -> list[Siblings]:
     """Return the groups of ``prompts``, whose tokens' figures stand in ``tokens`` one after the other."""
-    sizes = [sum(len(sample.ids) for sample in prompt) for prompt in prompts]
+    sizes = []
+    for prompt in prompts:
+        sizes.append(sum(len(sample.ids) for sample in prompt))
     parts = {name: torch.split(values_M, sizes) for name, values_M in tokens.items()}
-    return [
-        Group(prompt, {name: values[number] for name, values in parts.items()}) for number, prompt in enumerate(prompts)
-    ]
+    siblings = []
+    for number, own in enumerate(prompts):
+        siblings.append(Siblings(own, {name: values[number] for name, values in parts.items()}))
+    return siblings
 
 
 def batch(prompts: Iterable[Sequence[Sample]], device: torch.device) -> Packed:
     """Put prompts, each with its answers, into one row: the very tokens that were read and drawn."""
-    trees = [
-        TokenTree((Segment(samples[0].task.ask.ids, -1), *(Segment(s.ids, 0) for s in samples)), ())
-        for samples in prompts
-    ]
+    trees = []
+    for samples in prompts:
+        trees.append(TokenTree((Segment(samples[0].task.ask.ids, -1), *(Segment(s.ids, 0) for s in samples)), ()))
     return packed(trees).to(device)
 
 
@@ -119,7 +121,7 @@ def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor,
     kl_M = old_M - reference_M
     lengths = [len(sample.ids) for sample in samples if sample.reward is not None]
     measured = zip(*(torch.split(x.cpu(), lengths) for x in (kl_M, entropy_M, old_M)), strict=True)
-    found = []
+    rows = []
     for sample in samples:
         ask = sample.task.ask
         row: Row = {"step": step, "where": ask.where, "prompt": ask.prompt.messages[-1].content}
@@ -136,24 +138,31 @@ def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor,
                 row["reward_error"] = sample.error
             row |= {"repetition": repetition(sample.ids), "refused": refuses(sample.text)}
             row["drift"] = float((torch.tensor(sample.logprobs) - old).abs().mean())
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def figures(rows: Sequence[Row]) -> dict[str, float]:
     """Return the figures of a step. ``drift`` is how far the writer's log-probabilities are off, in nats a token."""
     good = [row for row in rows if row["reward"] is not None]
     rewards = [row["reward"] for row in good]
-    means = {name: fmean(row[name] for row in good) for name in ("kl", "repetition", "drift")}
+    means = {}
+    for name in ("kl", "repetition", "drift"):
+        means[name] = fmean(row[name] for row in good)
+    length = fmean(row["tokens"] for row in good)
+    refusals = fmean(row["refused"] for row in good)
+    unfinished = fmean(not row["ended"] for row in rows)
+    entropy = sum(row["entropy"] for row in good)
+    tokens = sum(row["tokens"] for row in good)
     return {
         "reward": fmean(rewards),
         "reward_std": pstdev(rewards),
         **means,
-        "entropy": sum(row["entropy"] for row in good) / sum(row["tokens"] for row in good),
-        "length": fmean(row["tokens"] for row in good),
-        "refusals": fmean(row["refused"] for row in good),
+        "entropy": entropy / tokens,
+        "length": length,
+        "refusals": refusals,
         "length_correlation": _within(good, "tokens"),
-        "unfinished": fmean(not row["ended"] for row in rows),
+        "unfinished": unfinished,
         "without_reward": float(len(rows) - len(good)),
     }
 
@@ -165,7 +174,9 @@ def _within(rows: Sequence[Row], name: str) -> float:
         by_prompt[row["where"]].append(row)
     products: list[tuple[float, float, float]] = []
     for answers in by_prompt.values():
-        means = [fmean(row[key] for row in answers) for key in ("reward", name)]
+        means = []
+        for key in ("reward", name):
+            means.append(fmean(row[key] for row in answers))
         for row in answers:
             x, y = row["reward"] - means[0], row[name] - means[1]
             products.append((x * y, x * x, y * y))

@@ -33,8 +33,8 @@ from transformers.integrations.integration_utils import get_reporting_integratio
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from base.digest import seed_of
 from base.errors import InputError
-from base.seeds import seed_of
 from critic.engine import RunStopped
 from trainers.batches import proof, vocabulary
 from trainers.batches.packing import Packed
@@ -43,13 +43,13 @@ from trainers.folder.metrics import MetricsFile
 from trainers.online import experience, models
 from trainers.online.alarms import Alarm, Audit, History, alarms
 from trainers.online.config import OnlineConfig
-from trainers.online.experience import Group, Row
+from trainers.online.experience import Row, Siblings
 from trainers.online.models import ActorCritic
 from trainers.online.optimizer import add_up_gradients, make_optimizer, timed
 from trainers.online.prompts import Ask, Asks
 from trainers.online.scoring import RewardSource, SumReward, open_source
 from trainers.online.writing import rollouts
-from trainers.online.writing.rollout import Sample, Task
+from trainers.online.writing.rollout import RolloutTask, Sample
 from trainers.online.writing.writers import open_writer
 from trainers.trainer import NotFinite
 
@@ -57,10 +57,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Measured:
+class MeasuredStep:
     """What a step's answers come to: groups to learn from, a row for each of this process's answers, and figures."""
 
-    groups: Sequence[Group]
+    groups: Sequence[Siblings]
     rows: list[Row]
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -146,11 +146,11 @@ class OnlineTrainer:
         """Free engines and processes."""
         self._opened.close()
 
-    def measure(self, samples: list[Sample]) -> Measured:
+    def measure(self, samples: list[Sample]) -> MeasuredStep:
         """Return what the update learns from, of answers that have a reward or a problem each."""
         raise NotImplementedError  # each method has its own
 
-    def update(self, groups: Sequence[Group]) -> Sums:
+    def update(self, groups: Sequence[Siblings]) -> Sums:
         """Add up the gradients of a minibatch, which may have no groups in this process; return its `Sums`."""
         raise NotImplementedError  # each method has its own
 
@@ -176,7 +176,8 @@ class OnlineTrainer:
         rows = gather_object(measured.rows)
         figures = experience.figures(rows) | measured.figures | learnt
         good = [row for row in rows if row["reward"] is not None]
-        self.history.add(figures, [row["answer"] for row in good], [row["reward"] for row in good])
+        rewards = [row["reward"] for row in good]
+        self.history.add(figures, [row["answer"] for row in good], rewards)
         if figures["reward_std"] == 0:
             log.warning(
                 "All rewards of step %d are the same: they don't say which answer is better.", self.state.global_step
@@ -207,7 +208,9 @@ class OnlineTrainer:
         args = self.args
         return self._writer.write(
             [
-                Task(ask, seed_of(args.seed, *what, ask.prompt.key, number), args.max_new_tokens, args.temperature)
+                RolloutTask(
+                    ask, seed_of(args.seed, *what, ask.prompt.key, number), args.max_new_tokens, args.temperature
+                )
                 for ask in asks
                 for number in range(count)
             ]
@@ -233,7 +236,7 @@ class OnlineTrainer:
                 fix="look at the reward's source; the same command goes on from the last checkpoint",
             )
 
-    def _learn(self, groups: Sequence[Group]) -> dict[str, float]:
+    def _learn(self, groups: Sequence[Siblings]) -> dict[str, float]:
         """Update the weights: ``epochs`` times over all groups, in ``minibatches`` parts in a new order."""
         self.models.train(True)
         args, sums, norm = self.args, dict[str, Tensor](), 0.0
@@ -256,18 +259,18 @@ class OnlineTrainer:
         summed: Tensor = self.accelerator.reduce(count)
         return summed
 
-    def parts(self, groups: Sequence[Group]) -> Iterator[tuple[Sequence[Group], Packed]]:
+    def parts(self, groups: Sequence[Siblings]) -> Iterator[tuple[Sequence[Siblings], Packed]]:
         """Yield groups with their row, so many at a time as go through the model at once."""
         for part in experience.in_parts(groups, self.args.per_device_train_batch_size):
             yield part, experience.batch([group.samples for group in part], self.accelerator.device)
 
-    def backward(self, loss: Tensor, groups: Sequence[Group]) -> None:
+    def backward(self, loss: Tensor, groups: Sequence[Siblings]) -> None:
         """Add the gradient of ``loss``, which is of ``groups``. Raises `NotFinite` where it is not a number."""
         if not math.isfinite(float(loss.detach())):
             self._stop(groups)
         self.accelerator.backward(loss)
 
-    def _descend(self, groups: Sequence[Group]) -> float:
+    def _descend(self, groups: Sequence[Siblings]) -> float:
         """Take a step of the optimiser, and return the norm of the gradient before it was clipped."""
         if self.accelerator.num_processes > 1:
             add_up_gradients(self.accelerator, self._weights.values())
@@ -280,7 +283,7 @@ class OnlineTrainer:
         self.optimizer.zero_grad()
         return norm
 
-    def _stop(self, groups: Sequence[Group]) -> NoReturn:
+    def _stop(self, groups: Sequence[Siblings]) -> NoReturn:
         raise NotFinite(
             f"the loss or its gradient is not a number at step {self.state.global_step + 1}",
             where=", ".join(group.where for group in groups),
@@ -293,13 +296,14 @@ class OnlineTrainer:
             return
         mine = self.held_out.asks[self.accelerator.process_index :: self.accelerator.num_processes]
         samples = [sample for sample in self._write(mine, 1, "heldout") if not sample.problem]
-        found = []
+        by_prompt = []
         for source in (self.reward, self.heldout):
             grades = self._runner.run(source.grade(samples))
             known = [(s, g.reward) for s, g in zip(samples, grades, strict=True) if g.reward is not None]
-            found.append({sample.task.ask.prompt.key: reward for sample, reward in known})
-        parts = gather_object([found])
-        reward, heldout = ({key: value for part in parts for key, value in part[i].items()} for i in (0, 1))
+            by_prompt.append({sample.task.ask.prompt.key: reward for sample, reward in known})
+        parts = gather_object([by_prompt])
+        reward = {key: value for part in parts for key, value in part[0].items()}
+        heldout = {key: value for part in parts for key, value in part[1].items()}
         self.history.audits.append(Audit(self.state.global_step, reward, heldout))
         means = {"eval_reward": reward, "eval_heldout": heldout}
         self._log({name: fmean(values.values()) for name, values in means.items() if values})
@@ -379,9 +383,9 @@ class OnlineTrainer:
         async def opening() -> RewardSource:  # some engines want to be opened where they are used
             return open_source(spec, principles, decode, self.args)
 
-        found = source or self._runner.run(opening())
-        opened.callback(lambda: self._runner.run(found.close()))
-        return found
+        opened_source = source or self._runner.run(opening())
+        opened.callback(lambda: self._runner.run(opened_source.close()))
+        return opened_source
 
     def _make_callbacks(self, model: PreTrainedModel, more: Sequence[TrainerCallback]) -> CallbackHandler:
         reporting = get_reporting_integration_callbacks(self.args.report_to)

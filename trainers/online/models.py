@@ -30,7 +30,7 @@ from trainers import quantized
 from trainers.batches import dropout, forward
 from trainers.batches.forward import Read
 from trainers.batches.packing import Packed
-from trainers.batches.proof import Proof, prove
+from trainers.batches.proof import BatchProof, prove
 from trainers.folder import finish
 from trainers.folder.finish import Row
 from trainers.online.config import OnlineConfig
@@ -82,7 +82,7 @@ class ActorCritic(Protocol):
         ...
 
 
-class Whole:
+class WholeModels:
     """See the module's docstring. ``value``, where there is one, is a sequence classifier with one label."""
 
     def __init__(self, policy: PreTrainedModel, value: PreTrainedModel | None = None) -> None:
@@ -94,20 +94,20 @@ class Whole:
 
     def policy(self, batch: Packed, heat: float, entropy: bool = False) -> Tensor:
         """See `ActorCritic`."""
-        found: Tensor = self._policy(batch=batch, read=_read(heat, entropy))
-        return found
+        read: Tensor = self._policy(batch=batch, read=_read(heat, entropy))
+        return read
 
     @torch.no_grad()
     def reference(self, batch: Packed, heat: float) -> Tensor:
         """See `ActorCritic`."""
-        found: Tensor = self._reference(batch=batch, read=_read(heat))
-        return found
+        read: Tensor = self._reference(batch=batch, read=_read(heat))
+        return read
 
     def values(self, batch: Packed) -> Tensor:
         """See `ActorCritic`."""
         assert self._value is not None
-        found: Tensor = self._value(batch=replace(batch, ends=batch.places))
-        return found.squeeze(-1)
+        values: Tensor = self._value(batch=replace(batch, ends=batch.places))
+        return values.squeeze(-1)
 
     @torch.no_grad()
     def shift_values(self, by: float) -> None:
@@ -161,15 +161,15 @@ class Adapted(nn.Module):
     def policy(self, batch: Packed, heat: float, entropy: bool = False) -> Tensor:
         """See `ActorCritic`."""
         self.model.set_adapter(_POLICY)
-        found: Tensor = self._base(batch=batch, read=_read(heat, entropy))
-        return found
+        read: Tensor = self._base(batch=batch, read=_read(heat, entropy))
+        return read
 
     @torch.no_grad()
     def reference(self, batch: Packed, heat: float) -> Tensor:
         """See `ActorCritic`."""
         with self.model.disable_adapter():
-            found: Tensor = self._base(batch=batch, read=_read(heat))
-        return found
+            read: Tensor = self._base(batch=batch, read=_read(heat))
+        return read
 
     def values(self, batch: Packed) -> Tensor:
         """See `ActorCritic`."""
@@ -235,7 +235,7 @@ def build(
     for one in trained:
         if config.gradient_checkpointing:
             one.gradient_checkpointing_enable({"use_reentrant": False})
-    return Adapted(model, config.lora, config.model, critic) if config.lora else Whole(*trained)
+    return Adapted(model, config.lora, config.model, critic) if config.lora else WholeModels(*trained)
 
 
 def _value_model(
@@ -266,22 +266,24 @@ def _with_bias(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def prepare(model: PreTrainedModel, config: OnlineConfig, trees: list[TokenTree], longest: int, what: str) -> Proof:
+def prepare(
+    model: PreTrainedModel, config: OnlineConfig, trees: list[TokenTree], longest: int, what: str
+) -> BatchProof:
     """Prove that ``model``'s batches can be packed, as all that online methods compute is, and let it attend so.
 
     Raises `InputError` where they can't: before the first step.
     """
     if not config.dropout and forward.is_reward_model(model):  # the policy's was turned off when it was loaded
         dropout.turn_off(model, config.model, config.gradient_checkpointing)
-    found = prove(model, trees, longest, None, config.model, trees * _ROWS)
-    if found.path != "packed":
+    proof = prove(model, trees, longest, None, config.model, trees * _ROWS)
+    if proof.path != "packed":
         raise InputError(
-            f"each prompt is computed once for all of its answers here, and {what} can't be: {found.why}",
+            f"each prompt is computed once for all of its answers here, and {what} can't be: {proof.why}",
             where=config.model,
             fix="choose another model; SFT, DPO and reward models pad the batches of this one",
         )
     attention.attend_by(model, attention.NAME)
-    return found
+    return proof
 
 
 def _read(heat: float, entropy: bool = False) -> Read:

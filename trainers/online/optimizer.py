@@ -22,8 +22,9 @@ def make_optimizer(
     """
     kind, settings = Trainer.get_optimizer_cls_and_kwargs(args)
     every = list(weights)
+    params = [weight for weight in every if weight.ndim > 1]
     groups = [
-        {"params": [weight for weight in every if weight.ndim > 1], "weight_decay": args.weight_decay},
+        {"params": params, "weight_decay": args.weight_decay},
         {"params": [weight for weight in every if weight.ndim <= 1], "weight_decay": 0.0},
     ]
     optimizer = kind([group for group in groups if group["params"]], **settings)

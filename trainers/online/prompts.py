@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from base.digest import seed_of
 from base.errors import InputError
-from base.seeds import seed_of
 from critic.chats.chat import Chat
 from critic.engine import EngineError
 from critic.files import once

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from critic.certificates.certificate import FILE, Certificate, read_certificate
-from critic.certificates.gate import Origin, require
+from critic.certificates.gate import RowsOrigin, require
 from trainers.gate import bounds_of
 from trainers.online.config import OnlineConfig
 
@@ -28,7 +28,7 @@ def certified_reward(config: OnlineConfig, reward: Mapping[str, str]) -> tuple[C
             fix="Certify what gives the rewards: `cai certify`.",
         )
     constitution = reward.get("constitution")
-    by = Origin(
+    by = RowsOrigin(
         source="ai",
         judge=judge.name,
         mode="rm" if constitution is None else "score",

@@ -19,7 +19,7 @@ from trainers.folder import finish, results
 from trainers.folder.disk import saving
 from trainers.folder.finish import Saved
 from trainers.folder.identity import claim, finished, identity
-from trainers.folder.results import Counts, Trained
+from trainers.folder.results import Trained, TrainingCounts
 from trainers.folder.samples import SHARE, Samples
 from trainers.gate import named
 from trainers.method import Method, Tell
@@ -29,9 +29,9 @@ from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
 from trainers.online.prompts import Asks
 from trainers.online.reward_gate import certified_reward
-from trainers.planning.memory import Work
+from trainers.planning.memory import StepWork
 from trainers.planning.settings import is_sharded, refuse_sharded
-from trainers.planning.shapes import Model
+from trainers.planning.shapes import WeightlessModel
 
 C = TypeVar("C", bound=OnlineConfig)
 
@@ -42,11 +42,11 @@ class Online(Method[C]):
 
     trainer: Callable[..., OnlineTrainer]
 
-    def work(self, config: C, processes: int) -> Work:
+    def work(self, config: C, processes: int) -> StepWork:
         """See `Method.work`. The largest batch has the longest prompts and answers."""
         prompts = max(1, config.prompts_per_step // processes)
         together = min(config.per_device_train_batch_size, prompts)
-        return Work(
+        return StepWork(
             examples=together,
             answers=config.samples_per_prompt,
             prompt=max(1, config.max_length - config.max_new_tokens),
@@ -67,7 +67,7 @@ class Online(Method[C]):
             return Trained.of(folder, done, new=False)
         refused = [*asks.refused, *(held_out.refused if held_out else ())]
         why = Counter(row.reason for row in refused)
-        counts = Counts(len(asks.asks), len(held_out.asks) if held_out else 0, dict(why))
+        counts = TrainingCounts(len(asks.asks), len(held_out.asks) if held_out else 0, dict(why))
         run = identity(self.name, config, asks.sha256, trainee.revision)
         with config.main_process_first(local=False, desc="claiming the folder"):
             claim(folder, run)
@@ -108,7 +108,7 @@ def _reward_weights(spec: str) -> int:
     kind, _, folder = spec.partition("?")[0].partition(":")
     if kind != "rm":
         return 0
-    return Model(folder, heads=1).shape.weights
+    return WeightlessModel(folder, heads=1).shape.weights
 
 
 def _save(trainer: OnlineTrainer, trainee: Trainee, folder: Path) -> tuple[PreTrainedModel, Saved]:

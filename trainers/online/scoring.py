@@ -23,7 +23,7 @@ from critic.engine import Engine, EngineError
 from critic.engines import open_engine, parse_spec
 from critic.judging import mode_of, offered
 from critic.rewarding.comparing import ComparisonRewards
-from critic.rewarding.grade import Grade, Source
+from critic.rewarding.grade import Grade, GradeSource
 from critic.rewarding.sources import of_one_group, rewards_of
 from trainers.online.config import OnlineConfig
 from trainers.online.writing.rollout import Sample
@@ -101,7 +101,7 @@ class SumReward:
 class EngineReward:
     """Asks an engine for one tree a prompt, so that its answers share the prompt: see `critic.rewarding`."""
 
-    def __init__(self, engine: Engine, source: Source, constitution: Constitution | None = None) -> None:
+    def __init__(self, engine: Engine, source: GradeSource, constitution: Constitution | None = None) -> None:
         self._engine, self.source, self._streak = engine, source, Streak()
         self.identity = {"name": engine.identity.name, "revision": engine.identity.revision}
         if constitution is not None:
@@ -113,7 +113,8 @@ class EngineReward:
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
         """See `RewardSource`."""
         groups = [list(group) for _, group in groupby(samples, lambda sample: sample.task.ask)]
-        return [grade for grades in await together(self._group(group) for group in groups) for grade in grades]
+        by_group = await together(self._group(group) for group in groups)
+        return [grade for grades in by_group for grade in grades]
 
     async def close(self) -> None:
         """Close the engine."""
@@ -157,7 +158,8 @@ class ServerReward:
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
         """See `RewardSource`."""
         parts = [samples[i : i + _AT_ONCE] for i in range(0, len(samples), _AT_ONCE)]
-        return [grade for grades in await together(self._part(part) for part in parts) for grade in grades]
+        by_part = await together(self._part(part) for part in parts)
+        return [grade for grades in by_part for grade in grades]
 
     async def close(self) -> None:
         """See `RewardSource`."""

@@ -11,10 +11,10 @@ from typing import Any
 from base.errors import InputError
 from trainers import quantized
 from trainers.config import TrainConfig
-from trainers.planning.memory import Needs, Plan, Work
+from trainers.planning.memory import MemoryPlan, Needs, StepWork
 from trainers.planning.remedies import LORA, Case, remedies
 from trainers.planning.settings import Device, refuse_sharded, setting_of
-from trainers.planning.shapes import Model
+from trainers.planning.shapes import WeightlessModel
 
 GIGA = 10**9
 _ELSEWHERE = (
@@ -23,11 +23,11 @@ _ELSEWHERE = (
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedTraining:
     """What a run takes, and what there is. ``free`` are the bytes of the disk that ``output_dir`` is on."""
 
     method: str
-    plan: Plan
+    plan: MemoryPlan
     device: Device
     free: int
 
@@ -64,9 +64,9 @@ class Planned:
         }
 
 
-def case_of(config: TrainConfig, needs: Needs, work: Work, device: Device) -> Case:
+def case_of(config: TrainConfig, needs: Needs, work: StepWork, device: Device) -> Case:
     """Return what ``config`` comes to. Raises `InputError` for models that are not here, or can't be read."""
-    model = Model(config.model, 1 if needs.scored else None)
+    model = WeightlessModel(config.model, 1 if needs.scored else None)
     proposed = model.adapters(dict(config.lora or LORA))
     if needs.critic:  # another set, and a row with a bias that gives the values
         proposed = 2 * proposed + model.shape.hidden + 1
@@ -75,8 +75,8 @@ def case_of(config: TrainConfig, needs: Needs, work: Work, device: Device) -> Ca
 
 
 def dry_run(
-    method: str, config: TrainConfig, needs: Needs, work: Work, device: Device, free: int | None = None
-) -> Planned:
+    method: str, config: TrainConfig, needs: Needs, work: StepWork, device: Device, free: int | None = None
+) -> PlannedTraining:
     """Return what a run takes, if it fits. Raises `InputError` where it does not, and says what would.
 
     ``free`` are the bytes of the disk, by default those that are free where ``output_dir`` will be.
@@ -87,10 +87,10 @@ def dry_run(
         quantized.refuse_sharded()
     case = case_of(config, needs, work, device)
     there = _free(Path(config.output_dir or ".")) if free is None else free
-    return checked(Planned(method, case.plan, device, there), case, config)
+    return checked(PlannedTraining(method, case.plan, device, there), case, config)
 
 
-def checked(planned: Planned, case: Case, config: TrainConfig) -> Planned:
+def checked(planned: PlannedTraining, case: Case, config: TrainConfig) -> PlannedTraining:
     """Return ``planned`` if it fits. Raises `InputError` where it does not."""
     plan, device = planned.plan, planned.device
     if plan.peak > device.memory:
@@ -116,7 +116,7 @@ def _or(writes: bool) -> str:
     return f". {_ELSEWHERE}" if writes else ", or more processes"
 
 
-def _largest(plan: Plan) -> str:
+def _largest(plan: MemoryPlan) -> str:
     """Return the largest parts, with their sizes."""
     parts = [*plan.always.items(), *plan.phases[plan.fullest].items()]
     largest = sorted(parts, key=lambda part: -part[1])[:3]

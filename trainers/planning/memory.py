@@ -33,7 +33,7 @@ _LEARNT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class ModelShape:
     """What the arithmetic needs of a model. All are counts of numbers but ``layers`` and ``stored``.
 
     ``multiplied`` are the weights of linear layers, the output's table included; ``layer`` are those of the largest
@@ -82,7 +82,7 @@ NOTHING = Needs()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class StepWork:
     """What a method puts through its model: ``examples`` prompts at a time, with ``answers`` each, in tokens.
 
     ``slots`` answers are written at a time, ``rewards`` are the bytes of other models on the device, and ``evaluated``
@@ -102,7 +102,7 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class ComputeSetting:
     """How it is computed. ``adapters`` are the numbers of LoRA's; None where all weights learn.
 
     ``frozen`` are the bytes of a number in a frozen base's linear layers: `NF4` where it is quantised.
@@ -123,7 +123,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """Bytes by name: what is there ``always``, what each of the ``phases`` adds, and what is written to ``disk``."""
 
     always: Mapping[str, int]
@@ -148,7 +148,7 @@ class Plan:
         return sum(self.disk.values())
 
 
-def plan(shape: Shape, needs: Needs, work: Work, setting: Setting) -> Plan:
+def plan(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting) -> MemoryPlan:
     """Return what a run takes on each of its devices."""
     learnt = _learnt(shape, needs, setting)
     learning = _learning(shape, needs, work, setting, learnt)
@@ -162,32 +162,32 @@ def plan(shape: Shape, needs: Needs, work: Work, setting: Setting) -> Plan:
         phases["saving"] = {"the finished model, read again": int((FLOAT + shape.stored) * shape.weights)}
         if setting.frozen < FLOAT:
             phases["saving"]["the finished model"] = FLOAT * shape.weights
-    return Plan(
+    return MemoryPlan(
         _always(shape, needs, work, setting, learnt), phases, _disk(shape, setting, learnt), _host(shape, setting)
     )
 
 
-def _learnt(shape: Shape, needs: Needs, setting: Setting) -> int:
+def _learnt(shape: ModelShape, needs: Needs, setting: ComputeSetting) -> int:
     """Return how many numbers learn."""
     if setting.adapters is not None:
         return setting.adapters
     return shape.weights + (_values(shape) if needs.critic else 0)
 
 
-def _values(shape: Shape) -> int:
+def _values(shape: ModelShape) -> int:
     """Return the weights of a model of values: the same without the output's table, with a row and a bias for it."""
     return shape.weights - (0 if shape.tied else shape.table) + shape.hidden + 1
 
 
-def _shards(setting: Setting) -> int:
+def _shards(setting: ComputeSetting) -> int:
     return setting.processes if setting.sharded else 1
 
 
-def _share(size: float, setting: Setting) -> int:
+def _share(size: float, setting: ComputeSetting) -> int:
     return -(-int(size) // _shards(setting))
 
 
-def _always(shape: Shape, needs: Needs, work: Work, setting: Setting, learnt: int) -> dict[str, int]:
+def _always(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting, learnt: int) -> dict[str, int]:
     frozen = setting.adapters is not None
     weights = FLOAT * (shape.weights + learnt if frozen else learnt)
     if frozen:
@@ -202,7 +202,7 @@ def _always(shape: Shape, needs: Needs, work: Work, setting: Setting, learnt: in
     }
 
 
-def _learning(shape: Shape, needs: Needs, work: Work, setting: Setting, learnt: int) -> dict[str, int]:
+def _learning(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting, learnt: int) -> dict[str, int]:
     """Return what the update adds: the larger of forward pass, backward pass, and step.
 
     Gradients appear as activations go, so both are never there in full, unless earlier batches have left theirs.
@@ -221,7 +221,7 @@ def _learning(shape: Shape, needs: Needs, work: Work, setting: Setting, learnt: 
     return {"gradients": gradients + copied, "activations": 0}
 
 
-def _casts(shape: Shape, setting: Setting) -> tuple[int, int]:
+def _casts(shape: ModelShape, setting: ComputeSetting) -> tuple[int, int]:
     """Return the bytes of weights in the type that is computed in, at the end of the forward pass and in the backward.
 
     Autocast keeps its copies of weights that learn until the forward pass is over, and the graph keeps all that it
@@ -241,7 +241,7 @@ def _casts(shape: Shape, setting: Setting) -> tuple[int, int]:
     return (one if setting.adapters is not None else everything), one
 
 
-def activations(shape: Shape, needs: Needs, work: Work, setting: Setting) -> tuple[int, int, int]:
+def activations(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting) -> tuple[int, int, int]:
     """Return what a batch keeps for the backward pass, and what is there besides at the end of forward and in backward.
 
     With gradient checkpointing each layer keeps its input, and one at a time is computed again.
@@ -256,21 +256,21 @@ def activations(shape: Shape, needs: Needs, work: Work, setting: Setting) -> tup
     return layer * shape.layers, head, max(head, passing)
 
 
-def _tokens(work: Work) -> int:
+def _tokens(work: StepWork) -> int:
     """Return the tokens of one batch: packed, a prompt is there once for all of its answers."""
     if work.packed:
         return work.examples * (work.prompt + work.answers * work.answer)
     return work.examples * work.answers * (work.prompt + work.answer)
 
 
-def _keys(work: Work, on_cpu: bool) -> int:
+def _keys(work: StepWork, on_cpu: bool) -> int:
     """Return how many tokens' keys are kept: on a CPU an answer's span has its own copy of the prompt's."""
     if work.packed and on_cpu:
         return work.examples * (work.prompt + work.answers * (work.prompt + work.answer))
     return _tokens(work)
 
 
-def _layer(shape: Shape, work: Work, setting: Setting) -> int:
+def _layer(shape: ModelShape, work: StepWork, setting: ComputeSetting) -> int:
     """Return what one layer keeps of a batch: see the module's docstring."""
     tokens, keys, narrow = _tokens(work), _keys(work, setting.on_cpu), setting.compute < FLOAT
     streams = 2 if setting.adapters is not None else 4  # a frozen norm needs its input alone, another its output, too
@@ -282,7 +282,7 @@ def _layer(shape: Shape, work: Work, setting: Setting) -> int:
     return tokens * (norms + inputs + attended + between) + keys * setting.compute * (wide + shape.keys)
 
 
-def _head(shape: Shape, work: Work, setting: Setting, copies: int) -> int:
+def _head(shape: ModelShape, work: StepWork, setting: ComputeSetting, copies: int) -> int:
     """Return what reading log-probabilities takes, a slice of logits at a time; a padded row has all of its logits."""
     targets = work.examples * work.answers * work.answer
     logits = min(targets * shape.vocabulary, max(LOGITS_AT_ONCE, shape.vocabulary))
@@ -290,7 +290,7 @@ def _head(shape: Shape, work: Work, setting: Setting, copies: int) -> int:
     return whole + logits * (FLOAT * copies + setting.compute)
 
 
-def _writing(shape: Shape, work: Work, setting: Setting) -> dict[str, int]:
+def _writing(shape: ModelShape, work: StepWork, setting: ComputeSetting) -> dict[str, int]:
     """Return what writing adds to the copy that writes: keys and values of all answers under way, and logits."""
     longest = -(-(work.prompt + work.answer) // _BLOCK) * _BLOCK
     cache = work.slots * longest * shape.layers * 2 * shape.keys * setting.compute
@@ -299,29 +299,29 @@ def _writing(shape: Shape, work: Work, setting: Setting) -> dict[str, int]:
     return {"rollouts: keys and values": cache, "rollouts: logits": logits, "activations": read}
 
 
-def _scoring(shape: Shape, work: Work, setting: Setting) -> dict[str, int]:
+def _scoring(shape: ModelShape, work: StepWork, setting: ComputeSetting) -> dict[str, int]:
     """Return what reading log-probabilities and entropies of the answers adds: no layer keeps anything."""
     return {"activations": _passing(shape, setting, _tokens(work)) + _head(shape, work, setting, _READ)}
 
 
-def _passing(shape: Shape, setting: Setting, tokens: int) -> int:
+def _passing(shape: ModelShape, setting: ComputeSetting, tokens: int) -> int:
     """Return what a pass without a gradient takes: one layer at a time, and casts of weights."""
     return _within(shape, setting, tokens) + _casts(shape, setting)[0]
 
 
-def _within(shape: Shape, setting: Setting, tokens: int) -> int:
+def _within(shape: ModelShape, setting: ComputeSetting, tokens: int) -> int:
     """Return what is there at a time inside of a layer: a few copies of the stream, and of what lies between."""
     return tokens * (4 * FLOAT * shape.hidden + 3 * setting.compute * shape.inner)
 
 
-def _disk(shape: Shape, setting: Setting, learnt: int) -> dict[str, int]:
+def _disk(shape: ModelShape, setting: ComputeSetting, learnt: int) -> dict[str, int]:
     """Return what is written: checkpoints of what learns and of its optimiser, and the finished model."""
     one = int((FLOAT + setting.optimizer) * learnt)
     finished = int(shape.stored * shape.weights) + (FLOAT * learnt if setting.adapters is not None else 0)
     return {"checkpoints": setting.checkpoints * one, "the finished model": finished}
 
 
-def _host(shape: Shape, setting: Setting) -> int:
+def _host(shape: ModelShape, setting: ComputeSetting) -> int:
     """Return the main memory of loading: each process holds the whole in float32, until it is shared out.
 
     A base in four bits goes to the device at once, and in the end comes back whole, for its adapters to be added.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainers.planning.memory import FLOAT, NF4, Needs, Plan, Setting, Shape, Work, plan
+from trainers.planning.memory import FLOAT, NF4, ComputeSetting, MemoryPlan, ModelShape, Needs, StepWork, plan
 
 LORA: Mapping[str, Any] = {"r": 16, "target_modules": "all-linear"}
 """The adapters that are proposed."""
@@ -16,14 +16,14 @@ _LEAST_TOKENS = 128
 class Case:
     """A run, as the arithmetic sees it. ``adapters`` are the numbers that `LORA` would have."""
 
-    shape: Shape
+    shape: ModelShape
     needs: Needs
-    work: Work
-    setting: Setting
+    work: StepWork
+    setting: ComputeSetting
     adapters: int
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> MemoryPlan:
         """What it takes."""
         return plan(self.shape, self.needs, self.work, self.setting)
 

@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 from base.errors import InputError
 from critic.local.loading import default_device
 from trainers.config import TrainConfig
-from trainers.planning.memory import FLOAT, NF4, Setting
+from trainers.planning.memory import FLOAT, NF4, ComputeSetting
 
 # What an optimiser keeps of each weight, in bytes, by how transformers names it; the first that fits counts. Adafactor
 # keeps a row and a column of each matrix, which is next to nothing.
@@ -75,9 +75,9 @@ def refuse_sharded(method: str) -> NoReturn:
     )
 
 
-def setting_of(config: TrainConfig, device: Device, adapters: int | None) -> Setting:
+def setting_of(config: TrainConfig, device: Device, adapters: int | None) -> ComputeSetting:
     """Return how ``config`` is computed on ``device``."""
-    return Setting(
+    return ComputeSetting(
         adapters=adapters,
         frozen=FLOAT if config.quantize is None else NF4,
         compute=2 if config.bf16 or config.fp16 else 4,

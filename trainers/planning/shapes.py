@@ -20,7 +20,7 @@ from base.errors import InputError
 from critic.local import embedded
 from critic.local.loading import first_line, quiet
 from trainers.folder.finish import stored_dtype
-from trainers.planning.memory import Shape
+from trainers.planning.memory import ModelShape
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 
@@ -56,7 +56,7 @@ def folder_of(model: str) -> Path:
     )
 
 
-class Model:
+class WeightlessModel:
     """A model without weights: its shape, and how many numbers adapters would add. ``heads`` as for reward models."""
 
     def __init__(self, model: str, heads: int | None = None) -> None:
@@ -93,7 +93,7 @@ def _empty(folder: Path, where: str, heads: int | None) -> PreTrainedModel:
     return model
 
 
-def _shape(model: PreTrainedModel, folder: Path) -> Shape:
+def _shape(model: PreTrainedModel, folder: Path) -> ModelShape:
     config = model.config.get_text_config()
     weights = sum(weight.numel() for weight in model.parameters())
     table, read = _table(model), _numel(model.get_input_embeddings())
@@ -104,7 +104,7 @@ def _shape(model: PreTrainedModel, folder: Path) -> Shape:
     heads = int(config.num_attention_heads)
     size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
     keyed = int(getattr(config, "num_key_value_heads", None) or heads)
-    return Shape(
+    return ModelShape(
         weights=weights,
         multiplied=matrices - (0 if tied else read),
         layer=_largest_layer(model),
@@ -134,10 +134,14 @@ def _table(model: PreTrainedModel) -> int:
 def _largest_layer(model: PreTrainedModel) -> int:
     """Return the weights of the largest layer: of the longest list of modules, for that is what layers are in."""
     lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
-    layers = max(lists, key=lambda found: sum(weight.numel() for weight in found.parameters()), default=None)
+    layers = max(lists, key=lambda layer_list: sum(weight.numel() for weight in layer_list.parameters()), default=None)
     if layers is None:
         return sum(weight.numel() for weight in model.parameters())
-    return max(sum(weight.numel() for weight in layer.parameters()) for layer in layers)
+    return max(map(_numbers, layers))
+
+
+def _numbers(layer: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in layer.parameters())
 
 
 def _inner(config: PreTrainedConfig) -> int:

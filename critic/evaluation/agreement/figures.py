@@ -9,9 +9,9 @@ from itertools import combinations
 import numpy as np
 
 from critic.evaluation.agreement.units import LEVELS, Said
+from critic.statistics.alarms import OF_REPORT, faults
 from critic.statistics.intervals import FEW, Figure, Share
-from critic.statistics.judges.leanings import faults
-from critic.statistics.people.course import Change, drift, fatigue, gold
+from critic.statistics.people.course import CourseChange, drift, fatigue, gold
 from critic.statistics.people.dawid_skene import accuracies, full, one_coin
 from critic.statistics.people.spam import Informed, informed
 from critic.statistics.prediction.verdicts import Verdict, slips, verdicts
@@ -27,7 +27,7 @@ BAD_GOLD = 0.6  # right on known answers: whose whole interval lies below is not
 
 
 @dataclass(frozen=True, slots=True)
-class Annotator:
+class AnnotatorFigures:
     """One person's labels; a figure is None where there was too little, or nothing, to compare them with."""
 
     name: str
@@ -37,8 +37,8 @@ class Annotator:
     accuracy: Figure | None
     gold: Figure | None
     informed: Informed
-    drift: Change | None
-    fatigue: Change | None
+    drift: CourseChange | None
+    fatigue: CourseChange | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class AgreementFigures:
     agreement: Figure | None
     coefficients: Mapping[str, Figure]
     why_not: Mapping[str, str]
-    annotators: tuple[Annotator, ...]
+    annotators: tuple[AnnotatorFigures, ...]
     pairs: tuple[Between, ...]
     model: str
     slip: float | None
@@ -90,21 +90,20 @@ def by_group(labels: Sequence[Said], pool: bool) -> dict[str | None, list[Said]]
 
 
 def agreement_figures(
-    labels: Sequence[Said], kind: str, known: Mapping[str, float], repeated: int = 0
+    labels: Sequence[Said], kind: str, known: Mapping[str, float], repeated: int = 0, tables: int = 1
 ) -> AgreementFigures:
     """Return the figures of all labels of a kind; ``known`` are units whose value is known (gold).
 
-    ``repeated`` counts labels that were given again, of which the last is among ``labels``.
+    ``repeated`` counts labels that were given again, of which the last is among ``labels``. ``tables`` is how many such
+    figures one report has, of groups apart: they share what alarms may be false.
 
     Raises ValueError for no labels.
     """
     if not labels:
         raise ValueError(f"there are no labels of the kind {kind} by people")
-    ratings = Ratings.of(
-        np.array([one.unit for one in labels], dtype=str),
-        np.array([one.annotator for one in labels], dtype=str),
-        [one.value for one in labels],
-    )
+    units = np.array([one.unit for one in labels], dtype=str)
+    raters = np.array([one.annotator for one in labels], dtype=str)
+    ratings = Ratings.of(units, raters, [one.value for one in labels])
     names = sorted({one.annotator for one in labels})
     clusters = _clusters(labels)
     coefficients, why_not = _coefficients(ratings, kind, clusters)
@@ -126,7 +125,7 @@ def agreement_figures(
         slip=slip,
         verdicts=Counter(decided.values()),
         items=decided,
-        alarms=tuple(_alarms(people)),
+        alarms=tuple(_alarms(people, OF_REPORT / tables)),
     )
 
 
@@ -148,7 +147,7 @@ def _coefficients(
     named |= {"Fleiss' kappa": fleiss, "Gwet's AC1": ac1}
     if len(LEVELS[kind]) > 1:
         named["Gwet's AC2, quadratic"] = ac2
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     why_not: dict[str, str] = {}
     for name, of_ratings in named.items():
         try:
@@ -159,8 +158,8 @@ def _coefficients(
         if value is None:
             why_not[name] = "one value alone was given, so that chance explains all agreement"
         else:
-            found[name] = value
-    return found, why_not
+            figures[name] = value
+    return figures, why_not
 
 
 def _agreement(ratings: Ratings, clusters: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Figure | None:
@@ -196,16 +195,17 @@ def _annotators(
     names: Sequence[str],
     right: Sequence[Figure | None],
     known: Mapping[str, float],
-) -> tuple[Annotator, ...]:
+) -> tuple[AnnotatorFigures, ...]:
     others = _with_others(ratings)
     own: dict[str, list[int]] = {name: [] for name in names}
     for place, one in enumerate(labels):
         own[one.annotator].append(place)
     nothing = {one.rater: one for one in informed(ratings)}
-    return tuple(
-        _annotator(name, [labels[i] for i in own[name]], others[own[name]], nothing[number], right[number], known)
-        for number, name in enumerate(names)
-    )
+    annotators = []
+    for number, name in enumerate(names):
+        said = [labels[i] for i in own[name]]
+        annotators.append(_annotator(name, said, others[own[name]], nothing[number], right[number], known))
+    return tuple(annotators)
 
 
 def _annotator(
@@ -215,7 +215,7 @@ def _annotator(
     says: Informed,
     accuracy: Figure | None,
     known: Mapping[str, float],
-) -> Annotator:
+) -> AnnotatorFigures:
     shared = ~np.isnan(agrees)
     share = Share()
     for value in agrees[shared]:
@@ -224,7 +224,7 @@ def _annotator(
     times = np.array([np.nan if one.at is None else one.at for one in mine], np.float64)
     timed = shared & ~np.isnan(times)
     right = [float(one.value == known[one.unit]) for one in mine if one.unit in known]
-    return Annotator(
+    return AnnotatorFigures(
         name=name,
         group=next((one.group for one in reversed(mine) if one.group is not None), None),
         labels=len(mine),
@@ -250,14 +250,14 @@ def _pairs(
     ratings: Ratings, names: Sequence[str], clusters: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> tuple[Between, ...]:
     most = np.argsort(-np.bincount(ratings.raters), kind="stable")[:MOST_PAIRED].tolist()
-    found = []
+    between = []
     for first, second in combinations(sorted(most), 2):
         units, mine, theirs = ratings.of_pair(first, second)
         if units.size:
             kappa = figure(cohen(mine, theirs), units.size, clusters[units])
             alike = float((mine == theirs).mean())
-            found.append(Between(names[first], names[second], units.size, alike, kappa))
-    return tuple(found)
+            between.append(Between(names[first], names[second], units.size, alike, kappa))
+    return tuple(between)
 
 
 def _verdicts(labels: Sequence[Said], kind: str) -> tuple[float | None, dict[str, Verdict]]:
@@ -277,13 +277,13 @@ def _verdicts(labels: Sequence[Said], kind: str) -> tuple[float | None, dict[str
     return slip, dict(zip(units, verdicts(first, second, slip), strict=True))
 
 
-def _alarms(people: Sequence[Annotator]) -> list[str]:
-    """Sentences about people whose labels need a look; of all tests together few are false."""
+def _alarms(people: Sequence[AnnotatorFigures], level: float) -> list[str]:
+    """Sentences about people whose labels need a look; of all tests of change together ``level`` are false."""
     tests = {("drift", one.name): one.drift.p for one in people if one.drift}
     tests |= {("fatigue", one.name): one.fatigue.p for one in people if one.fatigue}
     keyed = {f"{what}\0{name}": p for (what, name), p in tests.items()}
     told = []
-    for key in faults(keyed):
+    for key in faults(keyed, level):
         what, name = key.split("\0")
         one = next(person for person in people if person.name == name)
         change = one.drift if what == "drift" else one.fatigue

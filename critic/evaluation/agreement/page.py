@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from critic.evaluation.agreement.figures import AgreementFigures, Annotator
+from critic.evaluation.agreement.figures import AgreementFigures, AnnotatorFigures
 from critic.pages.page import Picture, page
 from critic.pages.scales import linear, shares
 from critic.pages.strips import Bars, Dot, Series, Strips
@@ -34,12 +34,13 @@ def agreement_page(name: str, figures: Mapping[str | None, AgreementFigures]) ->
 
 
 def _part(group: str | None, figures: AgreementFigures, number: int) -> dict[str, Any]:
+    notes = [note for note in (few(figures.prompts, "prompt"), *figures.alarms) if note]
     return {
         "number": number,
         "of": group or "people of no group",
         "figures": figures,
         "tiles": list(_tiles(figures)),
-        "notes": [note for note in (few(figures.prompts, "prompt"), *figures.alarms) if note],
+        "notes": notes,
         "annotators": [_row(one) for one in sorted(figures.annotators, key=lambda one: -one.labels)],
     }
 
@@ -73,7 +74,7 @@ def _pictures(figures: AgreementFigures) -> dict[str, Picture]:
     return drawn
 
 
-def _with_most(figures: AgreementFigures) -> list[Annotator]:
+def _with_most(figures: AgreementFigures) -> list[AnnotatorFigures]:
     return sorted(figures.annotators, key=lambda one: -one.labels)[:MOST_DRAWN]
 
 
@@ -89,7 +90,7 @@ def _with_limits(figure: Figure | None) -> str:
     return "-" if figure is None else f"{figure.estimate:.2f} ({figure.low:.2f} to {figure.high:.2f})"
 
 
-def _row(one: Annotator) -> dict[str, str]:
+def _row(one: AnnotatorFigures) -> dict[str, str]:
     return {
         "name": one.name,
         "group": one.group or "-",

@@ -53,7 +53,7 @@ def letter() -> Scorer:
 
 def letter_of(text: str) -> str | None:
     """Return the letter that an answer begins with, or names as its answer; None where there is none."""
-    found = _LETTER.search(text)
-    if found is None or _WORD.match(text):
+    letter = _LETTER.search(text)
+    if letter is None or _WORD.match(text):
         return None
-    return found.group(1).upper()
+    return letter.group(1).upper()

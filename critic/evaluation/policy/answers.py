@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from base.seeds import seed_of
+from base.digest import seed_of
 from base.together import together
 from critic.calls.faults import Streak
 from critic.engine import Engine, EngineError, Node, OwnTokens, Request, Sampling
@@ -43,7 +43,7 @@ async def answers(
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihood:
+class TextLikelihood:
     """A text's summed log-probability after its prompt, in nats, and its tokens."""
 
     summed: float
@@ -52,11 +52,11 @@ class Likelihood:
 
 async def likelihoods(
     engine: Engine, prompts: Sequence[Prompt], texts: Sequence[Texts], on_done: Callable[[], None] = lambda: None
-) -> list[tuple[Likelihood | None, ...]]:
+) -> list[tuple[TextLikelihood | None, ...]]:
     """Read how likely each text is under ``engine``; None for no text, and where it can't be read."""
     slots = asyncio.Semaphore(IN_FLIGHT)
 
-    async def one(prompt: Prompt, text: str | None) -> Likelihood | None:
+    async def one(prompt: Prompt, text: str | None) -> TextLikelihood | None:
         if text is None:
             return None
         tree = Node(prompt.messages, children=(Node((Message(role="assistant", content=text),), OwnTokens()),))
@@ -68,7 +68,10 @@ async def likelihoods(
             finally:
                 on_done()
         summed = score.values[0]
-        return Likelihood(summed, score.tokens) if math.isfinite(summed) and score.tokens else None
+        return TextLikelihood(summed, score.tokens) if math.isfinite(summed) and score.tokens else None
 
     read = iter(await together(one(prompt, text) for prompt, own in zip(prompts, texts, strict=True) for text in own))
-    return [tuple(next(read) for _ in own) for own in texts]
+    by_prompt = []
+    for own in texts:
+        by_prompt.append(tuple(next(read) for _ in own))
+    return by_prompt

@@ -11,7 +11,7 @@ GENERATOR, JUDGE, POLICY, MEASURED_BY = "generator", "judge", "policy", "judge o
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class FamilySeat:
     """A model in a role, and the families that its name tells; none where it hides them."""
 
     role: str
@@ -19,7 +19,7 @@ class Seat:
     families: frozenset[str]
 
 
-def leaks(seats: Iterable[Seat]) -> list[str]:
+def leaks(seats: Iterable[FamilySeat]) -> list[str]:
     """Return a sentence for each family that sits where it must not."""
     by_family: dict[str, dict[str, list[str]]] = {}
     for seat in seats:

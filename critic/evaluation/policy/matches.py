@@ -81,8 +81,8 @@ async def play(
             return None
         return 0.5 if verdict.outcome == "tie" else float(verdict.probability < 0.5)
 
-    found = await together(one(place) for place in _places(texts))
-    return [match for matches in found for match in matches]
+    by_place = await together(one(place) for place in _places(texts))
+    return [match for matches in by_place for match in matches]
 
 
 def _places(texts: Sequence[Sequence[Texts]]) -> Iterator[tuple[int, int, int, int]]:

@@ -13,7 +13,7 @@ from critic.engine_kinds.capabilities import LIKELIHOODS, NONE
 from critic.engines import Spec, open_engine, parse_spec
 from critic.evaluation.policy.answers import Texts, answers, likelihoods
 from critic.evaluation.policy.matches import Match, play
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, Drift, Likelihoods, Measured
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, Drift, Likelihoods, MeasuredPolicies
 from critic.evaluation.policy.tax import Exam, sit
 from critic.judging import settled
 from critic.judging.base import Mode
@@ -27,7 +27,7 @@ _POOLING = Pooling()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PolicyPlan:
     """What is to be measured. ``policies`` are engines' specs, the base first.
 
     ``prompts`` are by set (`critic.evaluation.policy.measured`). Held-out prompts are judged under ``constitution``,
@@ -50,7 +50,7 @@ class Plan:
     names: tuple[str, ...] | None = None
 
 
-async def measure(plan: Plan, ledger: Ledger, tell: Tell = lambda text: None) -> Measured:
+async def measure(plan: PolicyPlan, ledger: Ledger, tell: Tell = lambda text: None) -> MeasuredPolicies:
     """Return what the policies said and how they were judged. Raises `InputError` and `RunStopped`."""
     if len(plan.policies) < 2:
         raise InputError("one policy has nothing to be compared with", fix="Name the base and at least one trained.")
@@ -77,7 +77,7 @@ async def measure(plan: Plan, ledger: Ledger, tell: Tell = lambda text: None) ->
     drift = await _drift(plan, ledger, texts[HELD_OUT], own, base_by, able, tell)
     matches, judged_by = await _judged(plan, ledger, texts, tell)
     reward_name, rewards = await _rewards(plan, ledger, texts[HELD_OUT], tell)
-    return Measured(
+    return MeasuredPolicies(
         names=names,
         samples=plan.samples,
         prompts=plan.prompts,
@@ -100,7 +100,7 @@ def _names(specs: Sequence[str]) -> tuple[str, ...]:
     return tuple(short) if len(set(short)) == len(short) else tuple(specs)
 
 
-def _unable(engine: Engine, plan: Plan) -> str:
+def _unable(engine: Engine, plan: PolicyPlan) -> str:
     if not plan.drift:
         return "It was not asked for."
     if engine.capabilities.get(LIKELIHOODS) == NONE:
@@ -109,7 +109,7 @@ def _unable(engine: Engine, plan: Plan) -> str:
 
 
 async def _drift(
-    plan: Plan,
+    plan: PolicyPlan,
     ledger: Ledger,
     texts: Sequence[Sequence[Texts]],
     own: Sequence[Likelihoods],
@@ -120,7 +120,7 @@ async def _drift(
     """Read the trained policies' answers under the base, which is opened once more."""
     if not plan.drift:
         return []
-    found: list[Drift | None] = [None]
+    drifts: list[Drift | None] = [None]
     if able[0]:
         return [None, *(Drift(refusal=able[0]) for _ in plan.policies[1:])]
     tell("drift from the base")
@@ -128,17 +128,17 @@ async def _drift(
     try:
         for place in range(1, len(plan.policies)):
             if able[place]:
-                found.append(Drift(refusal=able[place]))
+                drifts.append(Drift(refusal=able[place]))
                 continue
             by_base = await likelihoods(engine, plan.prompts[HELD_OUT], texts[place])
-            found.append(Drift(own[place], by_base, base_by[place], own[0]))
+            drifts.append(Drift(own[place], by_base, base_by[place], own[0]))
     finally:
         await engine.close()
-    return found
+    return drifts
 
 
 async def _judged(
-    plan: Plan, ledger: Ledger, texts: Mapping[str, Sequence[Sequence[Texts]]], tell: Tell
+    plan: PolicyPlan, ledger: Ledger, texts: Mapping[str, Sequence[Sequence[Texts]]], tell: Tell
 ) -> tuple[dict[str, list[Match]], dict[str, str]]:
     under = {HELD_OUT: plan.constitution, RED_TEAM: plan.harmless}
     if not any(under.get(name) for name in plan.prompts):
@@ -166,7 +166,7 @@ async def _judged(
 
 
 async def _rewards(
-    plan: Plan, ledger: Ledger, texts: Sequence[Sequence[Texts]], tell: Tell
+    plan: PolicyPlan, ledger: Ledger, texts: Sequence[Sequence[Texts]], tell: Tell
 ) -> tuple[str, list[list[tuple[float | None, ...]]]]:
     if plan.reward is None:
         return "", []
@@ -188,7 +188,10 @@ async def _rewarded(
     """The reward of each answer: of a model with several heads the mean is nobody's, so one is needed."""
     asked = [(prompt, text) for prompt, own in zip(prompts, texts, strict=True) for text in own]
     rewards = iter(await together(_reward(engine, prompt, text) for prompt, text in asked))
-    return [tuple(next(rewards) for _ in own) for own in texts]
+    by_prompt = []
+    for own in texts:
+        by_prompt.append(tuple(next(rewards) for _ in own))
+    return by_prompt
 
 
 async def _reward(engine: Engine, prompt: Prompt, text: str | None) -> float | None:

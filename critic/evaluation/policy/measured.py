@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from critic.evaluation.policy.answers import Likelihood, Texts
+from critic.evaluation.policy.answers import TextLikelihood, Texts
 from critic.evaluation.policy.matches import Match
 from critic.evaluation.policy.tax import MultipleChoice
 from critic.records import Prompt
 
 HELD_OUT, RED_TEAM, SAFE = "held-out", "red-team", "safe"
 
-Likelihoods = Sequence[tuple[Likelihood | None, ...]]
+Likelihoods = Sequence[tuple[TextLikelihood | None, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredPolicies:
     """``names`` are the policies, the base first. ``texts`` are by set of prompts, then by policy, then by prompt.
 
     ``matches`` are by set, ``drift`` by policy (nothing for the base), ``exam`` by policy and question, ``rewards`` by

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 
 from critic.evaluation.policy.matches import Match
-from critic.evaluation.policy.measured import HELD_OUT, Measured
+from critic.evaluation.policy.measured import HELD_OUT, MeasuredPolicies
 from critic.records import Line
 
 
-def labelled(lines: Iterable[Line], measured: Measured) -> Iterator[Match]:
+def labelled(lines: Iterable[Line], measured: MeasuredPolicies) -> Iterator[Match]:
     """Yield a match for each row whose two answers, the better one first, are the base's and a trained policy's."""
     places = {prompt.key: place for place, prompt in enumerate(measured.prompts[HELD_OUT])}
     texts = measured.texts[HELD_OUT]

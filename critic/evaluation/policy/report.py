@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from critic.evaluation.policy.figures import TRAITS, Plain, sentences
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, Measured
+from critic.evaluation.policy.alarms import sentences
+from critic.evaluation.policy.figures import TRAITS, Plain
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, MeasuredPolicies
 from critic.pages.page import Picture, page
-from critic.pages.plots import Color, Curves, Line
+from critic.pages.plots import Color, Curves, PlotLine
 from critic.pages.scales import linear, percent, shares
 from critic.pages.strips import Dot, Series, Strips
 
@@ -15,16 +16,16 @@ SHOWN = 8  # prompts
 ONE = (Series("estimate", "accent"),)
 
 
-def report(found: Plain, samples: Sequence[Mapping[str, Any]]) -> str:
+def report(figures: Plain, samples: Sequence[Mapping[str, Any]]) -> str:
     """Return the page of what `critic.evaluation.policy.figures.figures` found."""
     return page(
         "critic.evaluation.policy",
         "report.html.j2",
         "Policies before and after",
-        dict(_pictures(found)),
-        found=found,
-        sentences=sentences(found),
-        tiles=list(_tiles(found)),
+        dict(_pictures(figures)),
+        figures=figures,
+        sentences=sentences(figures),
+        tiles=list(_tiles(figures)),
         traits=TRAITS,
         samples=samples,
         percent=percent,
@@ -34,22 +35,22 @@ def report(found: Plain, samples: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def samples(measured: Measured) -> list[dict[str, Any]]:
+def samples(measured: MeasuredPolicies) -> list[dict[str, Any]]:
     """The first held-out prompts with the base's answer and the first trained policy's."""
     prompts, texts = measured.prompts[HELD_OUT], measured.texts[HELD_OUT]
-    return [
-        {"prompt": [m.model_dump() for m in prompt.messages], "before": before[0], "after": after[0]}
-        for prompt, before, after in list(zip(prompts, texts[0], texts[1], strict=True))[:SHOWN]
-    ]
+    shown = []
+    for prompt, before, after in list(zip(prompts, texts[0], texts[1], strict=True))[:SHOWN]:
+        shown.append({"prompt": [m.model_dump() for m in prompt.messages], "before": before[0], "after": after[0]})
+    return shown
 
 
-def _tiles(found: Plain) -> Iterator[tuple[str, str, str]]:
-    for policy, groups in found["wins"].get(HELD_OUT, {}).items():
+def _tiles(figures: Plain) -> Iterator[tuple[str, str, str]]:
+    for policy, groups in figures["wins"].get(HELD_OUT, {}).items():
         for group, own in groups.items():
             if (tile := _tile(own["win rate"])) is not None:
                 named = f"{policy}, {group}" if group != "all" else policy
                 yield f"win rate, {named}", *tile
-    for policy, own in found["tax"].items():
+    for policy, own in figures["tax"].items():
         if "change" in own and "estimate" in own["change"]:
             change = own["change"]
             yield f"alignment tax, {policy}", _points(change["estimate"]), _between(change, _points)
@@ -63,21 +64,21 @@ def _between(figure: Plain, how: Any) -> str:
     return "" if figure["low"] is None else f"{how(figure['low'])} to {how(figure['high'])}"
 
 
-def _pictures(found: Plain) -> Iterator[tuple[str, Picture]]:
+def _pictures(figures: Plain) -> Iterator[tuple[str, Picture]]:
     for picture, name in (("wins", HELD_OUT), ("harmless", RED_TEAM)):
-        rows = list(_win_rows(found["wins"].get(name, {})))
+        rows = list(_win_rows(figures["wins"].get(name, {})))
         if rows:
             kinds = (Series("win rate", "accent"), Series("length-controlled", "chosen", diamond=True))
             yield picture, Strips(tuple(rows), kinds, shares("share of comparisons"), 0.5)
-    for name, policies in found["answers"].items():
+    for name, policies in figures["answers"].items():
         dots = {policy: own["refused"] for policy, own in policies.items() if "estimate" in own["refused"]}
         if dots:
             yield f"refused {name}", Strips(_rows(dots), ONE, shares("share of answers"))
-    yield from _strength_picture(found["strengths"])
-    accuracies = {policy: own["accuracy"] for policy, own in found["tax"].items() if "estimate" in own["accuracy"]}
+    yield from _strength_picture(figures["strengths"])
+    accuracies = {policy: own["accuracy"] for policy, own in figures["tax"].items() if "estimate" in own["accuracy"]}
     if accuracies:
         yield "tax", Strips(_rows(accuracies), ONE, shares("share of questions"), 0.25)
-    curves = _hacking_lines(found)
+    curves = _hacking_lines(figures)
     if curves:
         distances = [x for line in curves for x, _ in line.points]
         yield "hacking", Curves(tuple(curves), linear("KL, nats an answer", [0.0, *distances]), shares("share"))
@@ -116,7 +117,7 @@ def _strength_picture(groups: Mapping[str, Any]) -> Iterator[tuple[str, Picture]
         yield "strengths", Strips(tuple(rows), ONE, linear("Elo points", ends), 0.0)
 
 
-def _hacking_lines(found: Plain) -> list[Line]:
+def _hacking_lines(figures: Plain) -> list[PlotLine]:
     """A line for the reward, the judges and the people, over the policies' distance from the base."""
     looks: tuple[tuple[str, Color, bool], ...] = (
         ("reward prefers it", "rejected", False),
@@ -126,14 +127,14 @@ def _hacking_lines(found: Plain) -> list[Line]:
     lines = []
     for name, color, dashed in looks:
         points = []
-        for policy, own in found["hacking"].get("policies", {}).items():
-            distance = found["drift"].get(policy, {}).get("KL, nats an answer", {}).get("estimate")
+        for policy, own in figures["hacking"].get("policies", {}).items():
+            distance = figures["drift"].get(policy, {}).get("KL, nats an answer", {}).get("estimate")
             share = own.get(name, {}).get("estimate")
             if distance is not None and share is not None:
                 points.append((distance, share))
         if points:  # the base is at distance 0, where nobody prefers either
             lines.append(
-                Line(
+                PlotLine(
                     name.removesuffix(" prefers it").removesuffix(" prefer it"),
                     ((0.0, 0.5), *sorted(points)),
                     color,

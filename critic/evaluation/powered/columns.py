@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from critic.evaluation.powered.items import Compared, Gathered, by_group
+from critic.evaluation.powered.items import ComparedItem, Gathered, by_group
 from critic.evaluation.trust.figures import right
 from critic.statistics.reliability.ratings import Floats
 
@@ -20,7 +20,7 @@ What = Literal["win rate", "accuracy"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Columns:
+class FigureColumns:
     """One figure's numbers: of items with people's labels, ``human`` and ``judge`` (n,); of all others ``rest`` (N,).
 
     ``prompts`` and ``rest_prompts`` are their clusters, ``items`` and ``rest_items`` their ids. ``of`` is the model or
@@ -39,7 +39,7 @@ class Columns:
     rest_items: Sequence[str]
 
 
-def columns_of(gathered: Gathered, models: Sequence[str], *, pool: bool = False) -> list[Columns]:
+def columns_of(gathered: Gathered, models: Sequence[str], *, pool: bool = False) -> list[FigureColumns]:
     """Return the columns of each model's win rate and each judge's accuracy, by group of people.
 
     Items that no judge has an opinion on are left out: nothing carries people's labels over to the rest.
@@ -53,7 +53,7 @@ def columns_of(gathered: Gathered, models: Sequence[str], *, pool: bool = False)
     return made
 
 
-def values(what: What, of: str, group: str | None, one: Compared) -> tuple[float | None, float] | None:
+def values(what: What, of: str, group: str | None, one: ComparedItem) -> tuple[float | None, float] | None:
     """Return what people and the judge say of an item; the first is None where people were not asked.
 
     None where the item says nothing of ``of``.
@@ -61,7 +61,9 @@ def values(what: What, of: str, group: str | None, one: Compared) -> tuple[float
     share = one.share(group)
     if what == "accuracy":
         said = one.probability(group, of)
-        return None if said is None else (None if share is None else _right(said, share), max(said, 1 - said))
+        if said is None:
+            return None
+        return None if share is None else _right(said, share), max(said, 1 - said)
     sign, probability = one.sign_of(of), one.probability(group)
     if sign == 0 or probability is None:
         return None
@@ -74,7 +76,7 @@ def _right(probability: float, share: float) -> float:
     return 0.5 if share == 0.5 else right(probability, share)
 
 
-def _columns(what: What, of: str, group: str | None, items: Sequence[Compared]) -> Columns:
+def _columns(what: What, of: str, group: str | None, items: Sequence[ComparedItem]) -> FigureColumns:
     labelled, others = [], []
     for one in items:
         said = values(what, of, group, one)
@@ -86,15 +88,21 @@ def _columns(what: What, of: str, group: str | None, items: Sequence[Compared]) 
             others.append(place)
         else:
             labelled.append((*place, human))
-    return Columns(
+    rest = np.array([judge for *_, judge in others], np.float64)
+    prompts = [prompt for prompt, *_ in labelled]
+    rest_prompts = [prompt for prompt, *_ in others]
+    rest_items = [item for _, item, _ in others]
+    by_people = np.array([human for *_, human in labelled], np.float64)
+    by_judge = np.array([judge for _, _, judge, _ in labelled], np.float64)
+    return FigureColumns(
         what=what,
         of=of,
         group=group,
-        human=np.array([human for *_, human in labelled], np.float64),
-        judge=np.array([judge for _, _, judge, _ in labelled], np.float64),
-        rest=np.array([judge for *_, judge in others], np.float64),
-        prompts=[prompt for prompt, *_ in labelled],
-        rest_prompts=[prompt for prompt, *_ in others],
+        human=by_people,
+        judge=by_judge,
+        rest=rest,
+        prompts=prompts,
+        rest_prompts=rest_prompts,
         items=[item for _, item, *_ in labelled],
-        rest_items=[item for _, item, _ in others],
+        rest_items=rest_items,
     )

@@ -2,7 +2,7 @@
 
 Two ways stand beside each other: prediction-powered inference, and for win rates Rogan and Gladen's, who take the
 judge's yes and no and its known errors. Where items were routed to people, their recorded probabilities make the
-figure (`critic.statistics.prediction.routing.routed_mean`).
+figure (`critic.statistics.prediction.routing.rounds_mean`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from itertools import combinations
 
 import numpy as np
 
-from critic.evaluation.powered.columns import Columns, What
+from critic.evaluation.powered.columns import FigureColumns, What
 from critic.statistics.intervals import FEW, Figure, few
 from critic.statistics.prediction import ppi
-from critic.statistics.prediction.planner import Plan, plan
+from critic.statistics.prediction.planner import LabelPlan, plan
 from critic.statistics.prediction.rogan_gladen import prevalence
-from critic.statistics.prediction.routing import routed_mean
+from critic.statistics.prediction.routing import Round, rounds_mean
 from critic.statistics.reliability.ratings import Floats
 
 
@@ -54,19 +54,19 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedLabels:
     """How many human labels reach a width, for one figure; a sentence in ``why_not`` where nothing can be planned."""
 
     what: What
     of: str
     group: str | None
     labelled: int
-    plan: Plan | None
+    plan: LabelPlan | None
     why_not: str
 
 
-def estimate(columns: Columns, draw: Draw | None = None) -> Estimate:
-    """Return a figure. Without a ``draw`` the items with people's labels are taken for an even one of all items."""
+def estimate(columns: FigureColumns, draws: Sequence[Draw] = ()) -> Estimate:
+    """Return a figure. Without ``draws`` the items with people's labels are taken for an even draw of all items."""
     why_not: dict[str, str] = {}
     judged = np.concatenate((columns.judge, columns.rest))
     prompts = len(set(columns.prompts))
@@ -83,14 +83,14 @@ def estimate(columns: Columns, draw: Draw | None = None) -> Estimate:
         screened=None,
         saved=None,
         weight=None,
-        is_routed=draw is not None,
+        is_routed=bool(draws),
         why_not=why_not,
     )
     if prompts < FEW:
         why_not["powered"] = few(prompts, "prompt") + " Have people label more." if prompts else _NOBODY
         return made
-    if draw is not None:
-        return replace(made, powered=_routed(columns, draw, why_not))
+    if draws:
+        return replace(made, powered=_routed(columns, draws, why_not))
     both = ppi.mean(columns.human, columns.judge, columns.rest, columns.prompts, columns.rest_prompts)
     screened = _screened(columns, why_not)
     return replace(made, powered=both.figure, human=both.human, screened=screened, saved=both.saved, weight=both.weight)
@@ -99,27 +99,33 @@ def estimate(columns: Columns, draw: Draw | None = None) -> Estimate:
 _NOBODY = "No item that a judge has an opinion on was labelled by people."
 
 
-def _routed(columns: Columns, draw: Draw, why_not: dict[str, str]) -> Figure | None:
-    """The mean over all items that were there when it was drawn; a sentence where people have not labelled all."""
+def _routed(columns: FigureColumns, draws: Sequence[Draw], why_not: dict[str, str]) -> Figure | None:
+    """The mean over all items that were there when they were drawn; a sentence where people have not labelled all."""
     every = dict(zip((*columns.items, *columns.rest_items), (*columns.judge, *columns.rest), strict=True))
-    if unknown := [item for item in every if item not in draw.chances]:
-        why_not["powered"] = f"{len(unknown):,} items were not there when items were drawn, the first: {unknown[0]}."
-        return None
-    # Labels of items that were not drawn would count for items like them, which they were not drawn to stand for.
-    place = {item: number for number, item in enumerate(columns.items) if item in draw.shown}
-    if missing := [item for item in every if item in draw.shown and item not in place]:
-        why_not["powered"] = (
-            f"People have not labelled {len(missing):,} of the items drawn: a figure needs all of them."
-        )
-        return None
-    kept = list(place.values())
-    pi = [draw.chances[item] for item in place]
-    found = routed_mean(columns.human[kept], columns.judge[kept], pi, list(every.values()))
-    low, high = max(0.0, found.low), min(1.0, found.high)
-    return Figure(min(1.0, max(0.0, found.estimate)), low, high, found.n, len({columns.prompts[i] for i in kept}))
+    place = {item: number for number, item in enumerate(columns.items)}
+    rounds, kept = [], set()
+    for draw in draws:
+        if unknown := [item for item in every if item not in draw.chances]:
+            why_not["powered"] = (
+                f"{len(unknown):,} items were not there when items were drawn, the first: {unknown[0]}."
+            )
+            return None
+        if missing := [item for item in every if item in draw.shown and item not in place]:
+            why_not["powered"] = (
+                f"People have not labelled {len(missing):,} of the items drawn: a figure needs all of them."
+            )
+            return None
+        # Labels of items that were not drawn would count for items like them, which they were not drawn to stand for.
+        own = [number for item, number in place.items() if item in draw.shown]
+        chances = [draw.chances[columns.items[number]] for number in own]
+        rounds.append(Round(columns.human[own], columns.judge[own], chances, list(every.values())))
+        kept.update(own)
+    mean = rounds_mean(rounds)
+    low, high = max(0.0, mean.low), min(1.0, mean.high)
+    return Figure(min(1.0, max(0.0, mean.estimate)), low, high, len(kept), len({columns.prompts[i] for i in kept}))
 
 
-def _screened(columns: Columns, why_not: dict[str, str]) -> Figure | None:
+def _screened(columns: FigureColumns, why_not: dict[str, str]) -> Figure | None:
     """Rogan and Gladen's, of items on which both prefer a side."""
     if columns.what != "win rate":
         why_not["screened"] = "An accuracy is no share of the judge's own answers."
@@ -137,7 +143,7 @@ def _sides(values: Floats) -> Floats:
     return (values > 0.5).astype(np.float64)
 
 
-def planned(columns: Columns, width: float) -> Planned:
+def planned(columns: FigureColumns, width: float) -> PlannedLabels:
     """Return how many labels a figure needs for a 95 % interval of ``width``, a number above 0 (ValueError)."""
     made = None
     why_not = ""
@@ -147,11 +153,11 @@ def planned(columns: Columns, width: float) -> Planned:
         why_not = "No judge has labelled more items than people have: there is nothing that its labels could add."
     else:
         made = plan(columns.human, columns.judge, columns.rest.size, width, columns.prompts)
-    return Planned(columns.what, columns.of, columns.group, columns.human.size, made, why_not)
+    return PlannedLabels(columns.what, columns.of, columns.group, columns.human.size, made, why_not)
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class AccuracyDifference:
     """By how much the first judge's accuracy is above the second's, on the very same items."""
 
     first: str
@@ -160,17 +166,17 @@ class Difference:
     figure: Figure
 
 
-def differences(columns: Sequence[Columns]) -> list[Difference]:
+def differences(columns: Sequence[FigureColumns]) -> list[AccuracyDifference]:
     """Return each two judges' difference in accuracy, where enough prompts have people's labels and both judged."""
     made = []
     accuracies = [one for one in columns if one.what == "accuracy"]
     for first, second in combinations(accuracies, 2):
         if first.group == second.group and (figure := _difference(first, second)) is not None:
-            made.append(Difference(first.of, second.of, first.group, figure))
+            made.append(AccuracyDifference(first.of, second.of, first.group, figure))
     return made
 
 
-def _difference(first: Columns, second: Columns) -> Figure | None:
+def _difference(first: FigureColumns, second: FigureColumns) -> Figure | None:
     mine, other = _common(first.items, second.items)
     rest, other_rest = _common(first.rest_items, second.rest_items)
     prompts = [first.prompts[place] for place in mine]
@@ -186,4 +192,5 @@ def _common(mine: Sequence[str], other: Sequence[str]) -> tuple[list[int], list[
     """The places of the items that both have, in the first's order."""
     there = {item: place for place, item in enumerate(other)}
     both = [(place, there[item]) for place, item in enumerate(mine) if item in there]
-    return [place for place, _ in both], [place for _, place in both]
+    ours = [place for place, _ in both]
+    return ours, [place for _, place in both]

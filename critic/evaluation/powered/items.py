@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from critic.evaluation.trust.people import CHOICES, Item, blank
+from critic.evaluation.trust.people import CHOICES, LabelledItem, blank
 from critic.feedback import ComparisonLabel, Feedback
 from critic.records import Vote
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class JudgeReading:
     """What a judge said of an item: the probability that its first answer is better, for one group, and its votes."""
 
     judge: str
@@ -19,11 +19,11 @@ class Reading:
 
 
 @dataclass(slots=True)
-class Compared:
+class ComparedItem:
     """An item with what people (``item.said``) and judges said of it; either may be missing."""
 
-    item: Item
-    readings: list[Reading] = field(default_factory=list)
+    item: LabelledItem
+    readings: list[JudgeReading] = field(default_factory=list)
 
     def probability(self, group: str | None = None, judge: str | None = None) -> float | None:
         """Return the judges' mean probability that the first answer is better, or that of one ``judge`` alone.
@@ -32,7 +32,8 @@ class Compared:
         None where nobody judged.
         """
         own = [one for one in self.readings if judge is None or one.judge == judge]
-        chosen = [one for one in own if one.group == group] or [one for one in own if one.group is None] or own
+        of_nobody = [one for one in own if one.group is None]
+        chosen = [one for one in own if one.group == group] or of_nobody or own
         return sum(one.probability for one in chosen) / len(chosen) if chosen else None
 
     def share(self, group: str | None = None) -> float | None:
@@ -51,7 +52,7 @@ class Gathered:
     """All items, in the order in which they were met. ``repeated`` counts labels that a later one of the same took the
     place of, ``unread`` judges' comparisons without a probability, ``others`` labels of other kinds."""
 
-    items: tuple[Compared, ...]
+    items: tuple[ComparedItem, ...]
     repeated: int
     unread: int
     others: int
@@ -82,7 +83,7 @@ UNNAMED = "given"
 
 def gathered(labels: Iterable[Feedback]) -> Gathered:
     """Gather comparisons. Of two labels of one person, or one judge for one group, on an item the last counts."""
-    items: dict[str, Compared] = {}
+    items: dict[str, ComparedItem] = {}
     repeated, unread, others = 0, 0, 0
     for label in labels:
         if not isinstance(label.label, ComparisonLabel):
@@ -93,14 +94,14 @@ def gathered(labels: Iterable[Feedback]) -> Gathered:
             others += label.source != "ai"
             continue
         if label.item not in items:
-            items[label.item] = Compared(blank(label))
+            items[label.item] = ComparedItem(blank(label))
         one = items[label.item]
         turned = label.in_order_of([one.item.first.text, one.item.second.text])
         repeated += _judged(one, turned) if label.source == "ai" else _said(one, turned)
     return Gathered(tuple(items.values()), repeated, unread, others)
 
 
-def _said(one: Compared, label: Feedback) -> bool:
+def _said(one: ComparedItem, label: Feedback) -> bool:
     """Take a person's label over; return whether it takes the place of another."""
     name = label.annotator or f"unnamed {len(one.item.said) + 1}"
     is_again = name in one.item.said
@@ -111,14 +112,14 @@ def _said(one: Compared, label: Feedback) -> bool:
     return is_again
 
 
-def _judged(one: Compared, label: Feedback) -> bool:
+def _judged(one: ComparedItem, label: Feedback) -> bool:
     assert isinstance(label.label, ComparisonLabel)
     probability = label.label.first_is_better
     assert probability is not None  # a label without a choice was left out
     name = label.annotator or "a judge without a name"
     kept = [reading for reading in one.readings if (reading.judge, reading.group) != (name, label.group)]
     is_again = len(kept) < len(one.readings)
-    one.readings = [*kept, Reading(name, label.group, probability, label.label.votes)]
+    one.readings = [*kept, JudgeReading(name, label.group, probability, label.label.votes)]
     return is_again
 
 

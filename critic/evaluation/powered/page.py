@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from critic.evaluation.powered.estimates import Difference, Estimate
+from critic.evaluation.powered.estimates import AccuracyDifference, Estimate
 from critic.pages.page import Picture, page
 from critic.pages.scales import shares
 from critic.pages.strips import Dot, Series, Strips
@@ -20,16 +20,18 @@ def title(what: str, of: str, group: str | None) -> str:
     return f"{what} of {of}" + (f", by {group}" if group else "")
 
 
-def powered_page(figures: Sequence[Estimate], differences: Sequence[Difference], notes: Sequence[str]) -> str:
+def powered_page(figures: Sequence[Estimate], differences: Sequence[AccuracyDifference], notes: Sequence[str]) -> str:
     """Return the page of the figures."""
+    rows = [_row(one) for one in figures]
+    alarms = [f"{_name(one)}: {one.why_not['powered']}" for one in figures if "powered" in one.why_not]
     return page(
         "critic.evaluation.powered",
         "powered.html.j2",
         "Few human labels, many of a judge's",
         _pictures(figures),
         tiles=list(_tiles(figures)),
-        rows=[_row(one) for one in figures],
-        alarms=[f"{_name(one)}: {one.why_not['powered']}" for one in figures if "powered" in one.why_not],
+        rows=rows,
+        alarms=alarms,
         is_routed=any(one.is_routed for one in figures),
         differences=differences,
         notes=notes,
@@ -58,10 +60,15 @@ def _pictures(figures: Sequence[Estimate]) -> dict[str, Picture]:
         if own:
             rows = [(_named(one), (_dot(one.powered), _dot(one.human), _dot(one.screened))) for one in own]
             # A series that has no dot at all would only stand in the legend.
-            kept = [place for place in range(len(SERIES)) if any(dots[place] is not None for _, dots in rows)]
-            shown = tuple((name, tuple(dots[place] for place in kept)) for name, dots in rows)
+            by_series = zip(*(dots for _, dots in rows), strict=True)
+            kept = [place for place, dots in enumerate(by_series) if any(dots)]
+            shown = tuple((name, _only(dots, kept)) for name, dots in rows)
             drawn[what] = Strips(shown, tuple(SERIES[place] for place in kept), shares(text), 0.5)
     return drawn
+
+
+def _only(dots: Sequence[Dot | None], kept: Sequence[int]) -> tuple[Dot | None, ...]:
+    return tuple(dots[place] for place in kept)
 
 
 def _named(one: Estimate) -> str:

@@ -5,17 +5,16 @@ have labelled already count as drawn for certain, so that figures over all items
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from critic.evaluation.powered.items import Compared, Gathered, by_group
+from critic.evaluation.powered.items import ComparedItem, Gathered, by_group
 from critic.evaluation.powered.signals import signals
 from critic.statistics.intervals import FEW
 from critic.statistics.prediction.routing import doubt, drawn, expected_errors, probabilities
 from critic.statistics.prediction.verdicts import Verdict, slips, verdicts
-from critic.statistics.reliability.ratings import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Routed:
     ``chance`` is 1 for items that people have labelled. ``verdicts`` say what to do with those, by group.
     """
 
-    one: Compared
+    one: ComparedItem
     chance: float
     is_drawn: bool
     doubt: float
@@ -65,38 +64,30 @@ def route(gathered: Gathered, budget: int, seed: int) -> Route:
     left = np.flatnonzero(~is_labelled)
     if not left.size:
         raise ValueError("no item is left that a judge has an opinion on and people haven't labelled")
-    sizes, pilot = _sizes(items, doubts, is_labelled)
+    pilot = np.flatnonzero(is_labelled)
+    sizes = expected_errors(told, pilot, [_off(items[place]) for place in pilot])
     chances = np.ones(len(items))
     chances[left] = probabilities(sizes[left], budget)
     is_drawn = np.zeros(len(items), bool)
     is_drawn[left[drawn(chances[left], seed)]] = True
     to_do, slip = decided(gathered)
-    routed = tuple(
-        Routed(
-            one=one,
-            chance=float(chances[place]),
-            is_drawn=bool(is_drawn[place]),
-            doubt=float(doubts[place]),
-            signals={name: _known(values[place]) for name, values in told.items()},
-            verdicts=to_do.get(one.item.id, {}),
+    routed = []
+    for place, one in enumerate(items):
+        known = {name: _known(values[place]) for name, values in told.items()}
+        routed.append(
+            Routed(
+                one=one,
+                chance=float(chances[place]),
+                is_drawn=bool(is_drawn[place]),
+                doubt=float(doubts[place]),
+                signals=known,
+                verdicts=to_do.get(one.item.id, {}),
+            )
         )
-        for place, one in enumerate(items)
-    )
-    return Route(routed, budget, seed, pilot, slip)
+    return Route(tuple(routed), budget, seed, pilot.size if pilot.size >= FEW else 0, slip)
 
 
-def _sizes(
-    items: Sequence[Compared], doubts: Floats, is_labelled: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-) -> tuple[Floats, int]:
-    """Return (N,) what chances are in proportion to, and by how many labelled items doubts were weighed."""
-    pilot = np.flatnonzero(is_labelled)
-    if pilot.size < FEW:
-        return doubts, 0
-    errors = [_off(items[place]) for place in pilot]
-    return expected_errors(doubts, doubts[pilot], errors), pilot.size
-
-
-def _off(one: Compared) -> float:
+def _off(one: ComparedItem) -> float:
     probability, share = one.probability(), one.share()
     assert probability is not None and share is not None
     return share - probability
@@ -113,7 +104,8 @@ def decided(gathered: Gathered) -> tuple[dict[str, dict[str, Verdict]], dict[str
     for group in by_group(gathered, pool=False):
         counted = {one.item.id: _counts(one, group) for one in gathered.items}
         own = {item: both for item, both in counted.items() if sum(both) > 0}
-        first, second = [a for a, _ in own.values()], [b for _, b in own.values()]
+        first = [a for a, _ in own.values()]
+        second = [b for _, b in own.values()]
         if not any(a + b > 1 for a, b in own.values()):
             continue
         name = group or EVERYBODY
@@ -123,7 +115,7 @@ def decided(gathered: Gathered) -> tuple[dict[str, dict[str, Verdict]], dict[str
     return to_do, slip_of
 
 
-def _counts(one: Compared, group: str | None) -> tuple[float, float]:
+def _counts(one: ComparedItem, group: str | None) -> tuple[float, float]:
     """How many people prefer each of the answers, ties as a half of each."""
     said = [value for name, value in one.item.said.items() if group is None or one.item.groups.get(name) == group]
     return sum(said), len(said) - sum(said)

@@ -44,9 +44,11 @@ def _item(routed: Routed, route: Route) -> dict[str, Any]:
 def _question(routed: Routed) -> dict[str, Any]:
     """An item as projects and importers take it. Neither a judge's opinion nor a chance stands where people read."""
     item = routed.one.item
+    prompt = [message.model_dump(mode="json", exclude_none=True) for message in item.prompt.messages]
+    responses = [response.text for response in (item.first, item.second)]
     return {
-        "prompt": [message.model_dump(mode="json", exclude_none=True) for message in item.prompt.messages],
-        "responses": [response.text for response in (item.first, item.second)],
+        "prompt": prompt,
+        "responses": responses,
         "models": [response.model for response in (item.first, item.second)],
     }
 

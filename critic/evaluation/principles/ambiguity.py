@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from statistics import median, pstdev
 
 from critic.evaluation.principles.influence import by_row
-from critic.evaluation.principles.table import Comparison, Table
+from critic.evaluation.principles.table import Comparison, VoteTable
+from critic.statistics.alarms import OF_REPORT
 from critic.statistics.intervals import FEW, Figure, Mean, Share, paired
 
-LEVEL = 0.05  # of all principles' tests together
+LEVEL = OF_REPORT / 2  # of all principles' tests together; contradictions have the other half
 TIMES = 1.5  # the others' spread, from which a clause is called ambiguous
 
 
@@ -36,7 +37,7 @@ class Ambiguity:
 
 
 @dataclass(slots=True)
-class _Counted:
+class _ClauseCounts:
     spread: Mean
     others: Mean
     above: Share
@@ -44,14 +45,14 @@ class _Counted:
     losses: int = 0
 
 
-def ambiguities(table: Table) -> tuple[list[Ambiguity], str]:
+def ambiguities(table: VoteTable) -> tuple[list[Ambiguity], str]:
     """Return every principle's reading, the most ambiguous first; or none, and a sentence that says why."""
     if table.readers < 2:
         return [], (
             "One judge read each principle once: which clauses are ambiguous is not known. Votes of a jury, or of the "
             "same pairs judged again (another run), tell."
         )
-    counted = {id: _Counted(Mean(), Mean(), Share()) for id in table.principles}
+    counted = {id: _ClauseCounts(Mean(), Mean(), Share()) for id in table.principles}
     for row in by_row(table.comparisons):
         _count_row([_spreads(comparison) for comparison in row], counted)
     rows = max((one.spread.clusters for one in counted.values()), default=0)
@@ -66,7 +67,7 @@ def _spreads(comparison: Comparison) -> dict[str, float]:
     return {id: pstdev(by.values()) for id, by in comparison.readings.items() if len(by) >= 2}
 
 
-def _count_row(comparisons: list[dict[str, float]], counted: Mapping[str, _Counted]) -> None:
+def _count_row(comparisons: list[dict[str, float]], counted: Mapping[str, _ClauseCounts]) -> None:
     balance = dict.fromkeys(counted, 0)
     for spreads in comparisons:
         for id, spread in spreads.items():
@@ -85,10 +86,15 @@ def _count_row(comparisons: list[dict[str, float]], counted: Mapping[str, _Count
         one.losses += balance[id] < 0
 
 
-def _ambiguity(id: str, counted: _Counted, tests: int) -> Ambiguity | None:
+def _ambiguity(id: str, counted: _ClauseCounts, tests: int) -> Ambiguity | None:
     spread, others, above = counted.spread.figure(), counted.others.figure(), counted.above.figure()
     if spread is None or others is None or above is None:
         return None
-    times = spread.estimate / others.estimate if others.estimate > 0 else (float("inf") if spread.estimate else 1.0)
+    if others.estimate > 0:
+        times = spread.estimate / others.estimate
+    elif spread.estimate:
+        times = float("inf")
+    else:
+        times = 1.0
     p = paired(counted.wins, counted.losses).p if counted.wins > counted.losses else 1.0
     return Ambiguity(id, spread, above, times, min(1.0, p * tests))

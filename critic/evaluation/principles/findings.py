@@ -6,9 +6,9 @@ from typing import Any
 
 from constitution import Constitution
 from critic.evaluation.principles.ambiguity import Ambiguity, ambiguities
-from critic.evaluation.principles.influence import Coverage, Influence, coverage, influences
+from critic.evaluation.principles.influence import ConstitutionCoverage, Influence, coverage, influences
 from critic.evaluation.principles.redundancy import Relation, relations
-from critic.evaluation.principles.table import Table
+from critic.evaluation.principles.table import VoteTable
 from critic.settings.judging import Pooling
 from critic.statistics.intervals import few
 
@@ -21,7 +21,7 @@ class Findings:
     comparisons: int
     prompts: int
     influences: tuple[Influence, ...]
-    coverage: Coverage
+    coverage: ConstitutionCoverage
     relations: tuple[Relation, ...]
     ambiguities: tuple[Ambiguity, ...]
     no_ambiguity: str
@@ -48,7 +48,7 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FindingLimits:
     """What a constitution may show at most; None holds it to nothing. ``silent`` and ``flips`` are shares."""
 
     duplicates: int | None = None
@@ -82,9 +82,9 @@ class Limits:
         return said
 
 
-def examine(table: Table, constitution: Constitution, pooling: Pooling) -> Findings:
+def examine(table: VoteTable, constitution: Constitution, pooling: Pooling) -> Findings:
     """Return what the votes of ``table`` say of ``constitution``."""
-    found, sentence = ambiguities(table)
+    ambiguous, sentence = ambiguities(table)
     return Findings(
         constitution.ref,
         len(table.comparisons),
@@ -92,7 +92,7 @@ def examine(table: Table, constitution: Constitution, pooling: Pooling) -> Findi
         tuple(influences(table, constitution, pooling)),
         coverage(table),
         tuple(relations(table)),
-        tuple(found),
+        tuple(ambiguous),
         sentence,
     )
 
@@ -130,10 +130,12 @@ def sentences(tested: Findings) -> list[str]:
 def plain(tested: Findings) -> dict[str, Any]:
     """Return the record as plain data, with what the properties tell."""
     names = ("duplicates", "contradictions", "ambiguous")
-    data = asdict(tested) | {name: [asdict(one) for one in getattr(tested, name)] for name in names}
+    data = asdict(tested)
+    for name in names:
+        data[name] = [asdict(one) for one in getattr(tested, name)]
     data |= {"idle": [one.principle for one in tested.idle], "sentences": sentences(tested)}
-    found: dict[str, Any] = _finite(data)
-    return found
+    finite: dict[str, Any] = _finite(data)
+    return finite
 
 
 def _finite(value: Any) -> Any:

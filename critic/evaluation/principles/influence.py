@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from constitution import Constitution, Principle
-from critic.evaluation.principles.table import Comparison, Table
+from critic.evaluation.principles.table import Comparison, VoteTable
 from critic.judging.aggregate import Verdict, aggregate
 from critic.settings.judging import Pooling
 from critic.statistics.intervals import Figure, Share
@@ -14,7 +14,7 @@ from critic.statistics.intervals import Figure, Share
 SPEAKS = 0.5  # log-odds (a probability of .62 or .38) from which a vote says something
 
 
-class Place(NamedTuple):
+class ComparisonPlace(NamedTuple):
     """A comparison, for people: the row and its place in the input, the two candidates, the group."""
 
     row: int
@@ -40,12 +40,12 @@ class Influence:
     with_outcome: Figure | None
     decides: Figure | None
     flips: Figure | None
-    flipped: tuple[Place, ...] = ()
+    flipped: tuple[ComparisonPlace, ...] = ()
     stale: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class ConstitutionCoverage:
     """Comparisons that the constitution has nothing to say of: ``silent``, a share of all, with the ``places``.
 
     ``no_principle`` counts those to which none applies, ``unreadable`` those without a readable vote; in the others no
@@ -55,27 +55,27 @@ class Coverage:
     silent: Figure | None
     no_principle: int
     unreadable: int
-    places: tuple[Place, ...]
+    places: tuple[ComparisonPlace, ...]
 
 
 @dataclass(slots=True)
-class _Counted:
+class _PrincipleCounts:
     read: int = 0
     speaks: Share = field(default_factory=Share)
     with_outcome: Share = field(default_factory=Share)
     decides: Share = field(default_factory=Share)
     flips: Share = field(default_factory=Share)
-    flipped: list[Place] = field(default_factory=list)
+    flipped: list[ComparisonPlace] = field(default_factory=list)
 
     def end(self) -> None:
         for share in (self.speaks, self.with_outcome, self.decides, self.flips):
             share.end_cluster()
 
 
-def influences(table: Table, constitution: Constitution, pooling: Pooling) -> list[Influence]:
+def influences(table: VoteTable, constitution: Constitution, pooling: Pooling) -> list[Influence]:
     """Return each principle's part in a run made with ``pooling``, in the constitution's order."""
     known = {principle.id: principle for principle in constitution.principles}
-    counted = {id: _Counted() for id in known}
+    counted = {id: _PrincipleCounts() for id in known}
     for comparisons in by_row(table.comparisons):
         for comparison in comparisons:
             _count(comparison, known, counted, pooling)
@@ -84,7 +84,7 @@ def influences(table: Table, constitution: Constitution, pooling: Pooling) -> li
     return [_influence(id, one, table.stale[id]) for id, one in counted.items()]
 
 
-def coverage(table: Table) -> Coverage:
+def coverage(table: VoteTable) -> ConstitutionCoverage:
     """Return the comparisons that no principle speaks to."""
     silent, places = Share(), []
     outcomes = [comparison.judgement.outcome for comparison in table.comparisons]
@@ -97,7 +97,9 @@ def coverage(table: Table) -> Coverage:
             if not spoken:
                 places.append(place_of(comparison))
         silent.end_cluster()
-    return Coverage(silent.figure(), outcomes.count("no_principle"), outcomes.count("unreadable"), tuple(places))
+    return ConstitutionCoverage(
+        silent.figure(), outcomes.count("no_principle"), outcomes.count("unreadable"), tuple(places)
+    )
 
 
 def by_row(comparisons: Iterable[Comparison]) -> Iterable[list[Comparison]]:
@@ -105,16 +107,16 @@ def by_row(comparisons: Iterable[Comparison]) -> Iterable[list[Comparison]]:
     return (list(one) for _, one in groupby(comparisons, key=lambda comparison: comparison.row))
 
 
-def place_of(comparison: Comparison) -> Place:
+def place_of(comparison: Comparison) -> ComparisonPlace:
     """Where a comparison stands."""
     judgement = comparison.judgement
-    return Place(comparison.row, comparison.where, judgement.first, judgement.second, judgement.group)
+    return ComparisonPlace(comparison.row, comparison.where, judgement.first, judgement.second, judgement.group)
 
 
 def _count(
     comparison: Comparison,
     known: Mapping[str, Principle],
-    counted: Mapping[str, _Counted],
+    counted: Mapping[str, _PrincipleCounts],
     pooling: Pooling,
 ) -> None:
     principles = [known[id] for id in comparison.voted]
@@ -139,10 +141,12 @@ def _side(verdict: Verdict) -> int | None:
     """1 and -1 for the first and the second answer, 0 for a tie, None where nothing is read."""
     if verdict.probability is None:
         return None
-    return 0 if verdict.outcome == "tie" else 1 if verdict.probability > 0.5 else -1
+    if verdict.outcome == "tie":
+        return 0
+    return 1 if verdict.probability > 0.5 else -1
 
 
-def _influence(id: str, counted: _Counted, stale: int) -> Influence:
+def _influence(id: str, counted: _PrincipleCounts, stale: int) -> Influence:
     return Influence(
         principle=id,
         read=counted.read,

@@ -27,7 +27,7 @@ _Signs = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RecoveredRule:
     """``name`` is what the chosen answer has more of, or less where not ``more``.
 
     ``speaks`` is of how many pairs it says something, ``right`` how often it is right of those; ``first_for`` counts
@@ -51,7 +51,7 @@ class Recovered:
     """
 
     pairs: int
-    rules: tuple[Rule, ...]
+    rules: tuple[RecoveredRule, ...]
     explained: Figure | None
     refusal: str = ""
 
@@ -71,7 +71,9 @@ def recover(names: Sequence[str], signs: _Signs, ids: Sequence[str], clusters: S
     return Recovered(len(signs), rules, explained, sentence)
 
 
-def explains(rules: Sequence[Rule], names: Sequence[str], signs: _Signs, clusters: Sequence[int]) -> Figure | None:
+def explains(
+    rules: Sequence[RecoveredRule], names: Sequence[str], signs: _Signs, clusters: Sequence[int]
+) -> Figure | None:
     """Return how often rules that were found elsewhere are right on these pairs; where none speaks, a half."""
     places = {name: place for place, name in enumerate(names)}
     known = [(places[rule.name], 1 if rule.more else -1) for rule in rules if rule.name in places]
@@ -110,7 +112,7 @@ def _discovered(p: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _rules(
     names: Sequence[str], signs: _Signs, taken: Sequence[tuple[int, int]], clusters: Sequence[int]
-) -> list[Rule]:
+) -> list[RecoveredRule]:
     left = np.ones(len(signs), bool)
     rules = []
     for place, direction in taken:
@@ -122,7 +124,7 @@ def _rules(
         wins, losses = int((own[first] > 0).sum()), int((own[first] < 0).sum())
         p = paired(wins, losses).p
         also = _also(names, signs, place, own)
-        rules.append(Rule(names[place], direction > 0, int(spoken.sum()), int(first.sum()), right, p, also))
+        rules.append(RecoveredRule(names[place], direction > 0, int(spoken.sum()), int(first.sum()), right, p, also))
         left &= ~spoken
     return rules
 

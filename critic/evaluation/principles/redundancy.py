@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critic.evaluation.principles.influence import by_row
-from critic.evaluation.principles.table import Comparison, Table
+from critic.evaluation.principles.table import Comparison, VoteTable
+from critic.statistics.alarms import OF_REPORT
 from critic.statistics.intervals import FEW, Figure, Share, paired
 
 SAME = 0.8  # correlation of what is left, from which two principles are one
 SAME_AT_LEAST = 0.6  # and the lower end of its interval
 OPPOSED = 0.25  # the share of comparisons decided alike, up to which two contradict each other
-LEVEL = 0.05  # of all tests together
+LEVEL = OF_REPORT / 2  # of all tests of contradictions together; ambiguous clauses have the other half
 
 _Floats = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ class Relation:
         return self.p_opposed < LEVEL and self.alike.estimate <= OPPOSED
 
 
-def relations(table: Table) -> list[Relation]:
+def relations(table: VoteTable) -> list[Relation]:
     """Return how each two principles stand to each other that were read together in `FEW` prompts or more.
 
     Prompts are the clusters. ``p_opposed`` is the sign test's over prompts, times the number of relations (Bonferroni).
@@ -68,7 +69,7 @@ class _Odds:
     rows: NDArray[np.int64]
 
 
-def _odds(table: Table) -> _Odds:
+def _odds(table: VoteTable) -> _Odds:
     names = {name: place for place, name in enumerate(sorted(table.principles))}
     values = np.full((len(table.comparisons), len(names)), np.nan)
     for number, comparison in enumerate(table.comparisons):
@@ -77,7 +78,7 @@ def _odds(table: Table) -> _Odds:
     return _Odds(names, values, np.array([comparison.row for comparison in table.comparisons], np.int64))
 
 
-def _relation(table: Table, odds: _Odds, one: str, other: str) -> Relation | None:
+def _relation(table: VoteTable, odds: _Odds, one: str, other: str) -> Relation | None:
     i, j = odds.names[one], odds.names[other]
     both = ~np.isnan(odds.values[:, i]) & ~np.isnan(odds.values[:, j])
     prompts = len(np.unique(odds.rows[both]))

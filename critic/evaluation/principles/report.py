@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from critic.evaluation.principles.findings import Findings, sentences
-from critic.evaluation.principles.influence import Place
+from critic.evaluation.principles.influence import ComparisonPlace
 from critic.evaluation.principles.redundancy import Relation
 from critic.pages.heat import HeatMap
 from critic.pages.page import Picture, page
@@ -30,7 +30,7 @@ class Flip(Protocol):
         ...
 
 
-class Change(Protocol):
+class RunChange(Protocol):
     """What another version, or other weights, would make of the run."""
 
     @property
@@ -54,7 +54,7 @@ class Change(Protocol):
         ...
 
 
-def report(tested: Findings, changes: Sequence[Change], broken: Sequence[str]) -> str:
+def report(tested: Findings, changes: Sequence[RunChange], broken: Sequence[str]) -> str:
     """Return the page, with what ``changes`` would flip and the limits that are ``broken``."""
     return page(
         "critic.evaluation.principles",
@@ -72,7 +72,7 @@ def report(tested: Findings, changes: Sequence[Change], broken: Sequence[str]) -
     )
 
 
-def _first(places: Sequence[Place]) -> Sequence[Place]:
+def _first(places: Sequence[ComparisonPlace]) -> Sequence[ComparisonPlace]:
     return places[:SHOWN]
 
 
@@ -111,7 +111,7 @@ def _strips(
     named: Mapping[str, Sequence[Figure | None]], kinds: Sequence[str], axis: str, middle: float | None = None
 ) -> Strips:
     looks = (Series(kinds[0], "accent"), *(Series(kind, "rejected", diamond=True) for kind in kinds[1:]))
-    rows = tuple((name, tuple(_dot(figure) for figure in figures)) for name, figures in named.items())
+    rows = tuple((name, tuple(map(_dot, figures))) for name, figures in named.items())
     return Strips(rows, looks, shares(axis), middle)
 
 

@@ -32,7 +32,7 @@ class Comparison:
 
 
 @dataclass(slots=True)
-class Table:
+class VoteTable:
     """All comparisons of a run, in the order of its rows, as votes on the principles of one constitution.
 
     A vote counts for the principle of its id and digest: ``stale`` counts by id those that were cast under another
@@ -46,7 +46,7 @@ class Table:
     _places: dict[tuple[str, str, str, str | None], tuple[Comparison, bool]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rows: Iterable[Row], constitution: Constitution) -> "Table":
+    def of(cls, rows: Iterable[Row], constitution: Constitution) -> "VoteTable":
         """Read a run's rows."""
         table = cls({principle.id: principle.digest for principle in constitution.principles})
         for row in rows:

@@ -71,9 +71,9 @@ def words(text: str) -> set[str]:
 def candidates(chosen: Sequence[str], rejected: Sequence[str]) -> tuple[list[str], NDArray[np.int8]]:
     """Return names, and (pairs, names): 1 where the chosen answer has more of it, -1 where the rejected one, else 0."""
     names = list(TRAITS)
-    columns = [
-        _sign([trait(text) for text in chosen], [trait(text) for text in rejected]) for _, trait in TRAITS.values()
-    ]
+    columns = []
+    for _, trait in TRAITS.values():
+        columns.append(_sign(list(map(trait, chosen)), list(map(trait, rejected))))
     sides = [(words(one), words(other)) for one, other in zip(chosen, rejected, strict=True)]
     for word in _telling(sides):
         names.append(f'{_MENTIONS} "{word}"')

@@ -9,7 +9,7 @@ from base.together import together
 from constitution import Constitution, Principle
 from critic.calls.faults import Streak
 from critic.engine import Engine, EngineError
-from critic.evaluation.trust.people import Item
+from critic.evaluation.trust.people import LabelledItem
 from critic.judging.aggregate import aggregate, principle_log_odds
 from critic.judging.base import Mode, Question
 from critic.pipeline import principles_by_group
@@ -22,14 +22,14 @@ SECOND_SEED = 1  # of an engine that draws: the same request would be answered f
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JudgeAnswer:
     """What the judge says of an item: by group of the constitution the probability that the first is better.
 
     ``probability`` is the mean over groups; None where nothing could be read, and then ``problem`` says why. ``again``
     is the probability when the item was asked a second time.
     """
 
-    item: Item
+    item: LabelledItem
     probability: float | None
     votes: tuple[Vote, ...] = ()
     by_group: dict[str, float] = field(default_factory=dict)
@@ -48,11 +48,11 @@ async def ask(
     engine: Engine,
     mode: Mode,
     principles: Principles,
-    items: Sequence[Item],
+    items: Sequence[LabelledItem],
     on_done: Callable[[], None] = lambda: None,
     *,
     retest: int = RETESTED,
-) -> list[Answer]:
+) -> list[JudgeAnswer]:
     """Have every item judged, in both orders where the mode has any; ``retest`` of them a second time.
 
     Raises `RunStopped` where the engine is gone, or fails every item alike.
@@ -60,7 +60,7 @@ async def ask(
     slots, streak = asyncio.Semaphore(IN_FLIGHT), Streak()
     twice = {item.id for item in sorted(items, key=lambda item: unit_interval("again", item.id))[:retest]}
 
-    async def one(item: Item) -> Answer:
+    async def one(item: LabelledItem) -> JudgeAnswer:
         async with slots:
             try:
                 answer = await streak.do(lambda: _asked(engine, mode, principles, item, 0))
@@ -69,18 +69,18 @@ async def ask(
                     return _with_again(answer, second.probability)
                 return answer
             except EngineError as error:
-                return Answer(item, None, problem=str(error))
+                return JudgeAnswer(item, None, problem=str(error))
             finally:
                 on_done()
 
     return await together(one(item) for item in items)
 
 
-def _with_again(answer: Answer, again: float | None) -> Answer:
-    return Answer(answer.item, answer.probability, answer.votes, answer.by_group, again, answer.problem)
+def _with_again(answer: JudgeAnswer, again: float | None) -> JudgeAnswer:
+    return JudgeAnswer(answer.item, answer.probability, answer.votes, answer.by_group, again, answer.problem)
 
 
-async def _asked(engine: Engine, mode: Mode, principles: Principles, item: Item, seed: int) -> Answer:
+async def _asked(engine: Engine, mode: Mode, principles: Principles, item: LabelledItem, seed: int) -> JudgeAnswer:
     votes: list[Vote] = []
     by_group: dict[str, float] = {}
     probabilities: list[float] = []
@@ -95,11 +95,11 @@ async def _asked(engine: Engine, mode: Mode, principles: Principles, item: Item,
         if group is not None:
             by_group[group] = probability
     if not probabilities:
-        return Answer(item, None, tuple(votes), problem="; ".join(_unread(votes)) or "no principle applies")
-    return Answer(item, sum(probabilities) / len(probabilities), tuple(votes), by_group)
+        return JudgeAnswer(item, None, tuple(votes), problem="; ".join(_unread(votes)) or "no principle applies")
+    return JudgeAnswer(item, sum(probabilities) / len(probabilities), tuple(votes), by_group)
 
 
-def _groups(principles: Principles, item: Item) -> dict[str | None, list[Principle]]:
+def _groups(principles: Principles, item: LabelledItem) -> dict[str | None, list[Principle]]:
     if isinstance(principles, Principle):
         return {principles.group.id if principles.group else None: [principles]}
     return principles_by_group(principles, item.prompt)

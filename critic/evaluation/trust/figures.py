@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from base.digest import unit_interval
-from critic.evaluation.trust.asking import Answer
+from critic.evaluation.trust.asking import JudgeAnswer
 from critic.evaluation.trust.people import People
 from critic.evaluation.trust.traits import FAMILY, LENGTH, TRAITS, difference, own_family
+from critic.statistics.alarms import faults
 from critic.statistics.intervals import Figure, Share
 from critic.statistics.judges.calibration_error import calibration_error
 from critic.statistics.judges.ceiling import Ceiling, ceiling
-from critic.statistics.judges.leanings import Leaning, controlled_accuracy, faults, first_position, leaning
+from critic.statistics.judges.leanings import Leaning, controlled_accuracy, first_position, leaning
 from critic.statistics.judges.maps import Isotonic, Temperature, curve, isotonic, mended, temperature
 from critic.statistics.policies.change import mean_change
 from critic.statistics.reliability.coefficient import figure
@@ -29,7 +30,7 @@ LOW_MASS = 0.5  # of a vote: less is on all the choices than beside them
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class MendedCalibration:
     """A map, and the calibration error before and after it, on prompts that it was not fitted on."""
 
     map: Temperature | Isotonic
@@ -56,7 +57,7 @@ class Retested:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeFigures:
+class TrustFigures:
     """Everything; a figure is None where there was nothing to observe."""
 
     items: int
@@ -76,10 +77,10 @@ class JudgeFigures:
     retest: Retested
     calibration_error: Figure | None
     curve: tuple[tuple[float, float, int], ...]
-    mended: Mapping[str, Mended]
+    mended: Mapping[str, MendedCalibration]
     principles: Mapping[str, Part]
     groups: Mapping[str, Part]
-    most_different: tuple[Answer, ...]
+    most_different: tuple[JudgeAnswer, ...]
     faults: tuple[str, ...] = field(default=())
 
     def named(self) -> dict[str, Figure]:
@@ -101,15 +102,15 @@ class JudgeFigures:
         return {name: value for name, value in given.items() if value is not None}
 
 
-def judge_figures(answers: Sequence[Answer], people: People, judge: str) -> JudgeFigures:
+def judge_figures(answers: Sequence[JudgeAnswer], people: People, judge: str) -> TrustFigures:
     """Return the figures of a judge's answers to ``people``'s items; ``judge`` is its model's name."""
     read = [answer for answer in answers if answer.probability is not None]
     decided = [answer for answer in read if answer.item.share != 0.5]
     prompts = [answer.item.prompt.key for answer in read]
     f, y = _columns(read)
     leanings = _leanings(read, f, y, judge)
-    tests = {name: found.p for name, found in leanings.items()}
-    return JudgeFigures(
+    tests = {name: lean.p for name, lean in leanings.items()}
+    return TrustFigures(
         items=len(answers),
         prompts=len(set(people.prompts())),
         labels=people.labels,
@@ -142,12 +143,13 @@ def right(probability: float, share: float) -> float:
     return float((probability > 0.5) == (share > 0.5))
 
 
-def _columns(answers: Sequence[Answer]) -> tuple[Floats, Floats]:
+def _columns(answers: Sequence[JudgeAnswer]) -> tuple[Floats, Floats]:
     """The judge's probabilities, and people's shares."""
-    return np.array([_p(answer) for answer in answers]), np.array([answer.item.share for answer in answers])
+    said = np.array([_p(answer) for answer in answers])
+    return said, np.array([answer.item.share for answer in answers])
 
 
-def _p(answer: Answer) -> float:
+def _p(answer: JudgeAnswer) -> float:
     if answer.probability is None:
         raise ValueError("an answer that could not be read has no probability")
     return answer.probability
@@ -155,11 +157,11 @@ def _p(answer: Answer) -> float:
 
 def _clusters(people: People) -> np.ndarray[Any, Any]:
     """The prompts' numbers, by item; those of items without preferences are never looked at."""
-    with_preference = [item for item in people.items if any(value != 0.5 for value in item.said.values())]
+    with_preference = [item for item in people.items if set(item.said.values()) - {0.5}]
     return np.unique([item.prompt.key for item in with_preference], return_inverse=True)[1]
 
 
-def _accuracy(decided: Sequence[Answer]) -> Figure | None:
+def _accuracy(decided: Sequence[JudgeAnswer]) -> Figure | None:
     share = Share()
     for _, answers in groupby(_by_prompt(decided), key=lambda answer: answer.item.prompt.key):
         for answer in answers:
@@ -168,11 +170,11 @@ def _accuracy(decided: Sequence[Answer]) -> Figure | None:
     return share.figure()
 
 
-def _by_prompt(answers: Sequence[Answer]) -> list[Answer]:
+def _by_prompt(answers: Sequence[JudgeAnswer]) -> list[JudgeAnswer]:
     return sorted(answers, key=lambda answer: answer.item.prompt.key)
 
 
-def _kappa(decided: Sequence[Answer]) -> Figure | None:
+def _kappa(decided: Sequence[JudgeAnswer]) -> Figure | None:
     """The judge's agreement with most people beyond chance, on items where it prefers one side."""
     clear = [answer for answer in decided if _p(answer) != 0.5]
     mine = np.array([_p(answer) > 0.5 for answer in clear], np.int64)
@@ -180,7 +182,7 @@ def _kappa(decided: Sequence[Answer]) -> Figure | None:
     return figure(cohen(mine, theirs), len(clear), [answer.item.prompt.key for answer in clear])
 
 
-def _length_controlled(decided: Sequence[Answer]) -> Figure | None:
+def _length_controlled(decided: Sequence[JudgeAnswer]) -> Figure | None:
     if not decided:
         return None
     f, y = _columns(decided)
@@ -189,20 +191,22 @@ def _length_controlled(decided: Sequence[Answer]) -> Figure | None:
     return controlled_accuracy(rights, y, longer, [answer.item.prompt.key for answer in decided])
 
 
-def _leanings(read: Sequence[Answer], f: Floats, y: Floats, judge: str) -> dict[str, Leaning]:
+def _leanings(read: Sequence[JudgeAnswer], f: Floats, y: Floats, judge: str) -> dict[str, Leaning]:
     if not read:
         return {}
     prompts = [answer.item.prompt.key for answer in read]
     prefers = np.where(f > 0.5, 1.0, np.where(f < 0.5, 0.0, 0.5))
     most = np.where(y > 0.5, 1.0, np.where(y < 0.5, 0.0, 0.5))
-    traits = {name: [difference(trait, answer.item) for answer in read] for name, trait in TRAITS.items()}
+    traits = {}
+    for name, trait in TRAITS.items():
+        traits[name] = [difference(trait, answer.item) for answer in read]
     traits[FAMILY] = [own_family(judge, answer.item) for answer in read]
-    found = {name: leaning(prefers, most, values, prompts) for name, values in traits.items()}
-    found[POSITION] = _position(read)
-    return {name: one for name, one in found.items() if one is not None}
+    by_trait = {name: leaning(prefers, most, values, prompts) for name, values in traits.items()}
+    by_trait[POSITION] = _position(read)
+    return {name: one for name, one in by_trait.items() if one is not None}
 
 
-def _position(read: Sequence[Answer]) -> Leaning | None:
+def _position(read: Sequence[JudgeAnswer]) -> Leaning | None:
     given, swapped, prompts = [], [], []
     for answer in read:
         for first, second in _both_orders(answer):
@@ -212,7 +216,7 @@ def _position(read: Sequence[Answer]) -> Leaning | None:
     return first_position(given, swapped, prompts)
 
 
-def _both_orders(answer: Answer) -> list[tuple[float, float]]:
+def _both_orders(answer: JudgeAnswer) -> list[tuple[float, float]]:
     """For each principle whether its vote prefers what the page shows first, in either order: 1, 0 or a half."""
     pairs = []
     keyed = sorted(answer.votes, key=lambda vote: (vote.judge, vote.mode, vote.principle or ""))
@@ -229,7 +233,7 @@ def _side(odds: float) -> float:
     return 0.5 if odds == 0 else float(odds > 0)
 
 
-def _same_position(read: Sequence[Answer]) -> Figure | None:
+def _same_position(read: Sequence[JudgeAnswer]) -> Figure | None:
     share = Share()
     for _, answers in groupby(_by_prompt(read), key=lambda answer: answer.item.prompt.key):
         for answer in answers:
@@ -239,19 +243,20 @@ def _same_position(read: Sequence[Answer]) -> Figure | None:
     return share.figure()
 
 
-def _mass(read: Sequence[Answer]) -> Figure | None:
+def _mass(read: Sequence[JudgeAnswer]) -> Figure | None:
     masses = [(vote.mass, answer.item.prompt.key) for answer in read for vote in answer.votes if vote.mass is not None]
-    return _mean([mass for mass, _ in masses], [prompt for _, prompt in masses])
+    prompts = [prompt for _, prompt in masses]
+    return _mean([mass for mass, _ in masses], prompts)
 
 
 def _mean(values: Sequence[float], prompts: Sequence[str]) -> Figure | None:
     """The mean of values from 0 to 1, whose interval has a width even where all are the same."""
     numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
-    found = mean_change(np.clip(values, 0.0, 1.0), [numbers[prompt] for prompt in prompts])
-    return None if found is None else replace(found, low=max(0.0, found.low))
+    change = mean_change(np.clip(values, 0.0, 1.0), [numbers[prompt] for prompt in prompts])
+    return None if change is None else replace(change, low=max(0.0, change.low))
 
 
-def _low_mass(read: Sequence[Answer]) -> Figure | None:
+def _low_mass(read: Sequence[JudgeAnswer]) -> Figure | None:
     share = Share()
     for _, answers in groupby(_by_prompt(read), key=lambda answer: answer.item.prompt.key):
         for answer in answers:
@@ -262,14 +267,15 @@ def _low_mass(read: Sequence[Answer]) -> Figure | None:
     return share.figure()
 
 
-def _retested(read: Sequence[Answer]) -> Retested:
+def _retested(read: Sequence[JudgeAnswer]) -> Retested:
     twice = [(_p(answer), answer.again) for answer in read if answer.again is not None]
-    spread = _mean([abs(one - other) for one, other in twice], [str(place) for place in range(len(twice))])
+    distances = [abs(one - other) for one, other in twice]
+    spread = _mean(distances, [str(place) for place in range(len(twice))])
     turned = sum((one - 0.5) * (other - 0.5) < 0 for one, other in twice)
     return Retested(len(twice), spread, turned)
 
 
-def _mended(read: Sequence[Answer]) -> dict[str, Mended]:
+def _mended(read: Sequence[JudgeAnswer]) -> dict[str, MendedCalibration]:
     """Fit both maps on the prompts of one half, and test them on those of the other."""
     own = [unit_interval("map", answer.item.prompt.key) < FITTED for answer in read]
     fitting = [answer for answer, is_own in zip(read, own, strict=True) if is_own]
@@ -280,15 +286,15 @@ def _mended(read: Sequence[Answer]) -> dict[str, Mended]:
     p, share = _columns(testing)
     prompts = [answer.item.prompt.key for answer in testing]
     before = calibration_error(p, share, prompts)
-    made: dict[str, Mended] = {}
+    made: dict[str, MendedCalibration] = {}
     for name, map in (("temperature", temperature(f, y)), ("isotonic", isotonic(f, y))):
         after = calibration_error(mended(map, p), share, prompts)
         if before is not None and after is not None:
-            made[name] = Mended(map, before, after, len(fitting))
+            made[name] = MendedCalibration(map, before, after, len(fitting))
     return made
 
 
-def _by_principle(answers: Sequence[Answer]) -> dict[str, Part]:
+def _by_principle(answers: Sequence[JudgeAnswer]) -> dict[str, Part]:
     names = sorted({vote.principle for answer in answers for vote in answer.votes if vote.principle})
     if len(names) < 2:
         return {}
@@ -296,9 +302,9 @@ def _by_principle(answers: Sequence[Answer]) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     for name in names:
         alone = [(answer, mine[name]) for answer, mine in odds if name in mine]
-        asked = sum(any(vote.principle == name for vote in answer.votes) for answer in answers)
+        asked = sum(_was_asked(answer, name) for answer in answers)
         own = [
-            Answer(answer.item, 0.5 if value == 0 else float(value > 0))
+            JudgeAnswer(answer.item, 0.5 if value == 0 else float(value > 0))
             for answer, value in alone
             if answer.item.share != 0.5
         ]
@@ -306,7 +312,7 @@ def _by_principle(answers: Sequence[Answer]) -> dict[str, Part]:
     return parts
 
 
-def _by_group(answers: Sequence[Answer], groups: Sequence[str]) -> dict[str, Part]:
+def _by_group(answers: Sequence[JudgeAnswer], groups: Sequence[str]) -> dict[str, Part]:
     """The judge against each group's own labels: by the group's own principles, where the constitution has them."""
     parts: dict[str, Part] = {}
     for group in groups:
@@ -325,6 +331,10 @@ def _by_group(answers: Sequence[Answer], groups: Sequence[str]) -> dict[str, Par
     return parts
 
 
-def _most_different(read: Sequence[Answer]) -> tuple[Answer, ...]:
+def _most_different(read: Sequence[JudgeAnswer]) -> tuple[JudgeAnswer, ...]:
     ordered = sorted(read, key=lambda answer: (-abs(_p(answer) - answer.item.share), answer.item.id))
     return tuple(answer for answer in ordered[:MOST_NAMED] if abs(_p(answer) - answer.item.share) > 0.5)
+
+
+def _was_asked(answer: JudgeAnswer, principle: str) -> bool:
+    return any(vote.principle == principle for vote in answer.votes)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from critic.evaluation.trust.asking import Answer
-from critic.evaluation.trust.figures import JudgeFigures, Part
+from critic.evaluation.trust.asking import JudgeAnswer
+from critic.evaluation.trust.figures import Part, TrustFigures
 from critic.pages.page import Picture, page
-from critic.pages.plots import Curves, Line
+from critic.pages.plots import Curves, PlotLine
 from critic.pages.scales import shares
 from critic.pages.strips import Dot, Series, Strips
 from critic.statistics.intervals import Figure, few
@@ -29,7 +29,7 @@ NOTES = {
 }
 
 
-def judge_page(title: str, lead: str, figures: JudgeFigures, extra: Mapping[str, str]) -> str:
+def judge_page(title: str, lead: str, figures: TrustFigures, extra: Mapping[str, str]) -> str:
     """Return the page. ``extra`` are further lines of its last table: what the figures are bound to."""
     return page(
         "critic.evaluation.trust",
@@ -38,14 +38,14 @@ def judge_page(title: str, lead: str, figures: JudgeFigures, extra: Mapping[str,
         pictures(figures),
         lead=lead,
         tiles=list(_tiles(figures)),
-        notes=list(_notes(figures)),
+        notes=list(notes(figures)),
         rows=list(_rows(figures)),
         samples=[_sample(answer) for answer in figures.most_different],
         extra=dict(extra),
     )
 
 
-def pictures(figures: JudgeFigures) -> dict[str, Picture]:
+def pictures(figures: TrustFigures) -> dict[str, Picture]:
     """Return the pictures by name; those with nothing to show are left out."""
     drawn: dict[str, Picture | None] = {
         "accuracy": _accuracy(figures),
@@ -57,7 +57,7 @@ def pictures(figures: JudgeFigures) -> dict[str, Picture]:
     return {name: picture for name, picture in drawn.items() if picture is not None}
 
 
-def _tiles(figures: JudgeFigures) -> Iterator[tuple[str, str, str]]:
+def _tiles(figures: TrustFigures) -> Iterator[tuple[str, str, str]]:
     yield "items", f"{figures.items:,}", f"{figures.prompts:,} prompts, {figures.unreadable:,} unreadable"
     yield "people", f"{figures.annotators:,}", f"{figures.labels:,} labels, {figures.ties:,} items tied"
     yield "accuracy", *_tile(figures.accuracy)
@@ -70,13 +70,24 @@ def _tiles(figures: JudgeFigures) -> Iterator[tuple[str, str, str]]:
 def _tile(figure: Figure | None) -> tuple[str, str]:
     if figure is None:
         return "-", "nothing observed"
+    if figure.is_of_few:
+        return "-", too_few(figure.clusters)
     return f"{100 * figure.estimate:.0f} %", f"{100 * figure.low:.0f} to {100 * figure.high:.0f} %"
 
 
-def _notes(figures: JudgeFigures) -> Iterator[str]:
-    """What a reader must know before any figure."""
+def too_few(prompts: int) -> str:
+    """What stands in the place of a figure that rests on so few prompts."""
+    return f"{prompts} prompt{'' if prompts == 1 else 's'}: too few"
+
+
+def notes(figures: TrustFigures) -> Iterator[str]:
+    """Yield what a reader must know before any figure."""
     if note := few(figures.prompts, "prompt"):
         yield note
+    if figures.unreadable == figures.items:
+        yield "Nothing that the judge said could be read."
+    elif figures.accuracy is None:
+        yield "People prefer neither answer of any item that was judged: how often the judge is right is not known."
     for name in figures.faults:
         yield fault(name, figures.leanings[name])
     if figures.ceiling.agreement is None:
@@ -94,14 +105,17 @@ def fault(name: str, leaning: Leaning) -> str:
     )
 
 
-def _rows(figures: JudgeFigures) -> Iterator[tuple[str, str, str, str, str]]:
+def _rows(figures: TrustFigures) -> Iterator[tuple[str, str, str, str, str]]:
     for name, figure in figures.named().items():
         note = NOTES.get(name, "how much more the judge prefers it than people do")
+        if figure.is_of_few:
+            yield name, "-", too_few(figure.clusters), f"{figure.n:,}", note
+            continue
         limits = f"{figure.low:.3f} to {figure.high:.3f}"
         yield name, f"{figure.estimate:.3f}", limits, f"{figure.n:,}", note
 
 
-def _accuracy(figures: JudgeFigures) -> Strips | None:
+def _accuracy(figures: TrustFigures) -> Strips | None:
     named = {
         "judge and people": figures.accuracy,
         "the same, length-controlled": figures.length_controlled,
@@ -117,17 +131,19 @@ def _leanings(leanings: Mapping[str, Leaning]) -> Strips | None:
     return Strips(rows, series, shares("prefers the answer with more of it"), 0.5) if rows else None
 
 
-def _curve(figures: JudgeFigures) -> Curves | None:
+def _curve(figures: TrustFigures) -> Curves | None:
     if len(figures.curve) < 2:
         return None
     lines = [
-        Line("right about itself", ((0.0, 0.0), (1.0, 1.0)), "muted", dashed=True),
-        Line("judge", tuple((p, share) for p, share, _ in figures.curve), "accent"),
+        PlotLine("right about itself", ((0.0, 0.0), (1.0, 1.0)), "muted", dashed=True),
+        PlotLine("judge", tuple((p, share) for p, share, _ in figures.curve), "accent"),
     ]
     if "temperature" in figures.mended:
-        lines.append(Line("the temperature's map", _drawn(figures.mended["temperature"].map), "chosen", dashed=True))
+        lines.append(
+            PlotLine("the temperature's map", _drawn(figures.mended["temperature"].map), "chosen", dashed=True)
+        )
     if "isotonic" in figures.mended:
-        lines.append(Line("the isotonic map", _drawn(figures.mended["isotonic"].map), "rejected", dashed=True))
+        lines.append(PlotLine("the isotonic map", _drawn(figures.mended["isotonic"].map), "rejected", dashed=True))
     return Curves(tuple(lines), shares("judge's probability"), shares("people's share"))
 
 
@@ -144,7 +160,7 @@ def _dot(figure: Figure | None) -> Dot | None:
     return None if figure is None else Dot(figure.estimate, figure.low, figure.high, figure.n)
 
 
-def _sample(answer: Answer) -> dict[str, Any]:
+def _sample(answer: JudgeAnswer) -> dict[str, Any]:
     item = answer.item
     return {
         "messages": [{"role": message.role, "content": message.text} for message in item.prompt.messages],

@@ -14,7 +14,7 @@ CHOICES = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
 @dataclass(slots=True)
-class Item:
+class LabelledItem:
     """Two answers to a prompt, and what people said of them: 1 where the first is better, 0, or 0.5 for a tie.
 
     Which one is the first is drawn by the item: no side is by habit. ``said`` has the last label of each annotator, who
@@ -43,7 +43,7 @@ class Item:
 class People:
     """The items in the order of the file; how many labels were given again, or are of another kind."""
 
-    items: tuple[Item, ...]
+    items: tuple[LabelledItem, ...]
     repeated: int
     other_kinds: int
 
@@ -88,7 +88,7 @@ def people(labels: Iterable[Feedback]) -> People:
 
     A label without an annotator is somebody's of their own.
     """
-    items: dict[str, Item] = {}
+    items: dict[str, LabelledItem] = {}
     repeated, others = 0, 0
     for label in labels:
         if label.source != "human" or not isinstance(label.label, ComparisonLabel) or label.label.choice is None:
@@ -105,17 +105,17 @@ def people(labels: Iterable[Feedback]) -> People:
     return People(tuple(items.values()), repeated, others)
 
 
-def _item(items: dict[str, Item], label: Feedback) -> Item:
+def _item(items: dict[str, LabelledItem], label: Feedback) -> LabelledItem:
     if label.item not in items:
         items[label.item] = blank(label)
     return items[label.item]
 
 
-def blank(label: Feedback) -> Item:
+def blank(label: Feedback) -> LabelledItem:
     """Return what a comparison is about, of which nobody has said anything yet.
 
     Its answers stand as its hash says: in many files the better one is always the first.
     """
     is_turned = unit_interval("order", label.item) < 0.5
     responses = sorted(label.responses, key=lambda response: response.text, reverse=is_turned)
-    return Item(label.item, label.prompt, responses[0], responses[1])
+    return LabelledItem(label.item, label.prompt, responses[0], responses[1])

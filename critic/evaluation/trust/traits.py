@@ -7,7 +7,7 @@ it is set beside people's own leaning on the same pairs: see `critic.statistics.
 import re
 from collections.abc import Callable, Mapping
 
-from critic.evaluation.trust.people import Item
+from critic.evaluation.trust.people import LabelledItem
 from critic.run.family import families
 
 Trait = Callable[[str], float]
@@ -37,12 +37,12 @@ TRAITS: Mapping[str, Trait] = {
 """By name, as reports have it."""
 
 
-def difference(trait: Trait, item: Item) -> float:
+def difference(trait: Trait, item: LabelledItem) -> float:
     """How much more of it the first answer has than the second."""
     return trait(item.first.text) - trait(item.second.text)
 
 
-def own_family(judge: str, item: Item) -> float:
+def own_family(judge: str, item: LabelledItem) -> float:
     """1 where only the first answer is by a model of the judge's family, -1 where only the second is, else 0."""
     own = families(judge)
     first, second = (bool(own & families(response.model)) for response in (item.first, item.second))

@@ -13,8 +13,8 @@ from critic.feedback.base import (
     Form,
     FormField,
     Label,
-    Mean,
-    Option,
+    LabelMean,
+    LabelOption,
     PrincipleId,
     ProjectOptions,
     Row,
@@ -174,10 +174,11 @@ class ComparisonLabel(Label):
         """Return the same answer for the responses in another order, with its votes."""
         if list(order) == [0, 1]:
             return self
+        votes = tuple(_turned(vote) for vote in self.votes)
         changes = {
             "choice": _OTHER_SIDE.get(self.choice, self.choice),
             "probability": None if self.probability is None else 1 - self.probability,
-            "votes": tuple(_turned(vote) for vote in self.votes),
+            "votes": votes,
             "by_principle": {name: _OTHER_SIDE.get(said, said) for name, said in self.by_principle.items()},
         }
         return self.model_copy(update=changes)
@@ -225,7 +226,7 @@ class ComparisonLabel(Label):
         return self.outcome
 
     @classmethod
-    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+    def mean(cls, labels: Sequence[Self], way: Way) -> LabelMean | None:
         """Return the answer that most gave, or the mean probability; labels without a choice are dropped.
 
         Where that is a tie and more than half say that both are bad, it is such a tie, which gives rows; any other is
@@ -237,8 +238,8 @@ class ComparisonLabel(Label):
         label = (_majority(kept) if way == "majority" else _soft(kept)).model_copy(update=_principles(kept))
         if label.choice == "tie" and label.tie_kind is None:
             dropped["tie"] += len(kept)
-            return Mean(None, dropped=+Counter[str](dropped))
-        return Mean(label, read, +Counter[str](dropped))
+            return LabelMean(None, dropped=+Counter[str](dropped))
+        return LabelMean(label, read, +Counter[str](dropped))
 
     def unit(self, responses: Sequence[Response]) -> tuple[Unit, float] | None:
         """Return the comparison itself, and 1, 0.5 or 0: whether the first is better."""
@@ -278,11 +279,11 @@ class ComparisonLabel(Label):
 
 
 _OPTIONS = (
-    Option(value="first", title="The first is better"),
-    Option(value="both_good", title="Both are equally good"),
-    Option(value="both_bad", title="Both are equally bad"),
-    Option(value="second", title="The second is better"),
-    Option(value="unsure", title="I can't tell"),
+    LabelOption(value="first", title="The first is better"),
+    LabelOption(value="both_good", title="Both are equally good"),
+    LabelOption(value="both_bad", title="Both are equally bad"),
+    LabelOption(value="second", title="The second is better"),
+    LabelOption(value="unsure", title="I can't tell"),
 )
 _PRINCIPLES = (
     FormField(
@@ -291,10 +292,10 @@ _PRINCIPLES = (
         title="Which response is better by this principle?",
         required=False,
         options=(
-            Option(value="first", title="The first"),
-            Option(value="tie", title="Neither"),
-            Option(value="second", title="The second"),
-            Option(value="unsure", title="I can't tell"),
+            LabelOption(value="first", title="The first"),
+            LabelOption(value="tie", title="Neither"),
+            LabelOption(value="second", title="The second"),
+            LabelOption(value="unsure", title="I can't tell"),
         ),
     ),
     FormField(name="deciding", type="principles", title="Which principles decided?", required=False),
@@ -337,7 +338,9 @@ def _principles(labels: Sequence[ComparisonLabel]) -> dict[str, Any]:
         deciding.update(label.deciding)
         for name, choice in label.by_principle.items():
             said.setdefault(name, []).append(choice)
-    leading = {name: _leading([choice for choice in choices if choice != "unsure"]) for name, choices in said.items()}
+    leading = {}
+    for name, choices in said.items():
+        leading[name] = _leading([choice for choice in choices if choice != "unsure"])
     most = tuple(name for name, count in deciding.items() if 2 * count > len(labels))
     return {"by_principle": leading, "deciding": most}
 

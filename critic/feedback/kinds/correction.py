@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import Columns, FormField, Label, Option, Row, answer, one_of
+from critic.feedback.base import Columns, FormField, Label, LabelOption, Row, answer, one_of
 from critic.records import Response
 from critic.rows import RowError
 
@@ -33,7 +33,7 @@ class CorrectionLabel(Label):
     @classmethod
     def form(cls) -> tuple[FormField, ...]:
         """Ask for the edited text, and whether it is better now."""
-        options = (Option(value=True, title="Yes"), Option(value=False, title="Not necessarily"))
+        options = (LabelOption(value=True, title="Yes"), LabelOption(value=False, title="Not necessarily"))
         return (
             FormField(name="response", type="response", title="Which response?", required=False),
             FormField(name="text", type="text", title="Edit the response"),

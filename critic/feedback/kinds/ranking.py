@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import Columns, FormField, Label, Mean, Row, Way
+from critic.feedback.base import Columns, FormField, Label, LabelMean, Row, Way
 from critic.records import Response
 from critic.statistics.raters import Level
 
@@ -73,22 +73,22 @@ class RankingLabel(Label):
         return "tie"
 
     @classmethod
-    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+    def mean(cls, labels: Sequence[Self], way: Way) -> LabelMean | None:
         """Return the responses by their mean rank (Borda's count), where all labels rank all of them.
 
         Where some don't, ranks of short and long rankings are no one scale: responses are ordered by the mean share of
         the others that they are above, over all pairs of which a label ranks both. One that nobody ranked has no rank.
         """
         every = range(len(labels))
-        complete = [[rank for rank in label.ranks if rank is not None] for label in labels]
+        complete = [_ranked(label) for label in labels]
         size = len(labels[0].ranks)
         if all(len(ranks) == size for ranks in complete):
             label = cls(ranks=dense([sum(ranks) for ranks in zip(*complete, strict=True)]))
         else:
             label = cls(ranks=_by_share(labels, size))
         if len({rank for rank in label.ranks if rank is not None}) == 1:
-            return Mean(None, dropped=Counter({"tie": len(labels)}))
-        return Mean(label, every)
+            return LabelMean(None, dropped=Counter({"tie": len(labels)}))
+        return LabelMean(label, every)
 
     def relation(self, first: int, second: int) -> float | None:
         """1 where the first is ranked above the second, 0 where below, and a half where they are equal."""
@@ -101,6 +101,11 @@ class RankingLabel(Label):
     def exported(cls, columns: Columns, texts: Sequence[Any]) -> tuple[Columns, Sequence[Any]]:
         """Return the ranks, with the strengths that they are of."""
         return {"ranks": columns.get("ranks"), "strengths": columns.get("strengths")}, texts
+
+
+def _ranked(label: RankingLabel) -> list[int]:
+    """Return the ranks, without the responses that nobody ranked."""
+    return [rank for rank in label.ranks if rank is not None]
 
 
 def _by_share(labels: Sequence[RankingLabel], size: int) -> tuple[int | None, ...]:

@@ -11,7 +11,7 @@ from critic.feedback.base import (
     Form,
     FormField,
     Label,
-    Mean,
+    LabelMean,
     PrincipleId,
     ProjectOptions,
     Row,
@@ -138,7 +138,7 @@ class RatingLabel(Label):
         return responses[self.response].text, self.scale.min, self.scale.max
 
     @classmethod
-    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+    def mean(cls, labels: Sequence[Self], way: Way) -> LabelMean | None:
         """Return the mean of the ratings, and by each principle of those that were given for it."""
         scale = labels[0].scale
         said: dict[str, list[float]] = {}
@@ -147,7 +147,7 @@ class RatingLabel(Label):
                 said.setdefault(name, []).append(value)
         means = {name: _mean(values, scale) for name, values in said.items()}
         value = _mean([label.value for label in labels], scale)
-        return Mean(labels[0].model_copy(update={"value": value, "by_principle": means}), range(len(labels)))
+        return LabelMean(labels[0].model_copy(update={"value": value, "by_principle": means}), range(len(labels)))
 
     def unit(self, responses: Sequence[Response]) -> tuple[Unit, float] | None:
         """Return the response on this scale, and the number."""

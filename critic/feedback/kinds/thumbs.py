@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from critic.feedback.base import FormField, Label, Mean, Option, Row, Unit, Way, answer, one_of
+from critic.feedback.base import FormField, Label, LabelMean, LabelOption, Row, Unit, Way, answer, one_of
 from critic.feedback.kinds.rating import RatingLabel, Scale
 from critic.records import Response
 from critic.statistics.raters import Level
@@ -26,7 +26,7 @@ class ThumbsLabel(Label):
     @classmethod
     def form(cls) -> tuple[FormField, ...]:
         """Ask for one of two."""
-        options = (Option(value="up", title="Good"), Option(value="down", title="Bad"))
+        options = (LabelOption(value="up", title="Good"), LabelOption(value="down", title="Bad"))
         return (
             FormField(name="response", type="response", title="Which response?", required=False),
             FormField(name="value", type="choice", title="Is the response good?", options=options),
@@ -54,15 +54,15 @@ class ThumbsLabel(Label):
         return (responses[self.response].text,)
 
     @classmethod
-    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+    def mean(cls, labels: Sequence[Self], way: Way) -> LabelMean | None:
         """Return what most said, dropped where as many say up as down; or the share of thumbs up, as a rating."""
         up, place = sum(label.value == "up" for label in labels), labels[0].response
         every = range(len(labels))
         if way == "soft":
-            return Mean(RatingLabel(value=up / len(labels), scale=Scale(min=0, max=1), response=place), every)
+            return LabelMean(RatingLabel(value=up / len(labels), scale=Scale(min=0, max=1), response=place), every)
         if 2 * up == len(labels):
-            return Mean(None, dropped=Counter({"tie": len(labels)}))
-        return Mean(cls(value="up" if 2 * up > len(labels) else "down", response=place), every)
+            return LabelMean(None, dropped=Counter({"tie": len(labels)}))
+        return LabelMean(cls(value="up" if 2 * up > len(labels) else "down", response=place), every)
 
     def unit(self, responses: Sequence[Response]) -> tuple[Unit, float] | None:
         """Return the response, and 1 for up."""

@@ -28,6 +28,18 @@ def chat_of(cell: str) -> list[Any]:
     return turns
 
 
+def with_chats(columns: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of texts with the chats among them as lists of turns. Raises ValueError with what is wrong."""
+    chats: dict[str, Any] = {}
+    for column, cell in columns.items():
+        if cell is not None and cell.startswith("[") and is_chat(cell):
+            try:
+                chats[column] = chat_of(cell)
+            except ValueError as error:
+                raise ValueError(f"{column} holds a chat {error}") from None
+    return columns | chats if chats else columns
+
+
 def _python(cell: str) -> Any:
     if len(cell) > _MOST:
         raise ValueError(f"of over {_MOST:,} characters that isn't JSON")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from base.errors import InputError
 from critic.files.shapes.base import PROMPTS
 
 _TEXTS = (*PROMPTS, "chosen", "rejected")
@@ -19,8 +20,13 @@ def by_columns(table: dict[str, Any]) -> list[dict[str, Any]] | None:
     if values and all(isinstance(value, dict) and value.keys() == values[0].keys() for value in values):
         if all(place.isdecimal() for place in table):  # the orient ``index``: a row under each number
             return values
+        if any(name.casefold() in _TEXTS for name in values[0]):  # a row under each id
+            return [{"id": name} | row for name, row in table.items()]
         places = values[0] if all(place.isdecimal() for place in values[0]) else {}
-        return [{name: column[place] for name, column in table.items()} for place in places] or None
+        rows = []
+        for place in places:
+            rows.append({name: column[place] for name, column in table.items()})
+        return rows or None
     if not _are_columns(table):
         return None
     return [dict(zip(table, cells, strict=True)) for cells in zip(*values, strict=True)]
@@ -57,8 +63,18 @@ def _is_table(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) and "role" not in row for row in value)
 
 
-def unwrapped(rows: list[Any]) -> list[Any]:
-    """Return rows that stand in envelopes, as the hub's viewer answers with them; others as they are."""
-    if all(isinstance(row, dict) and {"row_idx", "row"} <= row.keys() for row in rows):
-        return [row["row"] for row in rows]
-    return rows
+def unwrapped(rows: list[Any], name: str) -> list[Any]:
+    """Return rows that stand in envelopes, as the hub's viewer answers with them; others as they are.
+
+    Raises `InputError` where the viewer cut some of their texts.
+    """
+    if not rows or not all(isinstance(row, dict) and {"row_idx", "row"} <= row.keys() for row in rows):
+        return rows
+    for row in rows:
+        if cut := row.get("truncated_cells"):
+            raise InputError(
+                f"the hub's viewer cut texts of row {row['row_idx']}: {', '.join(map(str, cut))}",
+                where=name,
+                fix="Give the data set's own file, or hf://OWNER/NAME.",
+            )
+    return [row["row"] for row in rows]

@@ -10,8 +10,8 @@ from io import TextIOWrapper
 from typing import IO, Any, BinaryIO
 
 from base.errors import InputError
-from critic.files.containers.chat_cells import chat_of, is_chat
-from critic.rows import LINE_BYTES, Broken, Raw, Source, Unread
+from critic.files.containers.chat_cells import with_chats
+from critic.rows import LINE_BYTES, Broken, OpenInput, Raw, Unread
 
 SEPARATORS = ",;\t|"
 _NAMED = re.compile(r'"?sep=(.)"?\s*')  # what Excel reads, and leaves out, as a first line
@@ -30,7 +30,7 @@ def as_cells(file: BinaryIO) -> Iterator[IO[str]]:
         text.detach()  # whoever opened the file closes it
 
 
-def delimited(text: IO[str], name: str) -> Source:
+def delimited(text: IO[str], name: str) -> OpenInput:
     """Read a table with a header. ``text`` is read on while the rows are."""
     csv.field_size_limit(LINE_BYTES)  # the library's own limit, 131,072, is less than a long prompt
     number, first = _first_line(text)
@@ -41,11 +41,11 @@ def delimited(text: IO[str], name: str) -> Source:
     records = _records(text, first, separator, number)
     line, header = next(records, (0, None))
     if header is None:
-        return Source(name, None, iter(()))
+        return OpenInput(name, None, iter(()))
     if isinstance(header, csv.Error):
         raise InputError(f"the header can't be read: {header}", where=f"{name}:{line}")
     names = [cell.strip() for cell in header]
-    return Source(name, tuple(names), _rows(names, records, name))
+    return OpenInput(name, tuple(names), _rows(names, records, name))
 
 
 def separator_of(header: str) -> str:
@@ -57,7 +57,7 @@ def separator_of(header: str) -> str:
 def _first_line(file: IO[str]) -> tuple[int, str]:
     """Return the number and text of the first line that isn't blank."""
     number = 1
-    while (line := file.readline()) and not line.strip():
+    while (line := file.readline(LINE_BYTES)) and not line.strip():
         number += 1
     return number, line
 
@@ -78,13 +78,10 @@ def _row(header: list[str], cells: list[str] | csv.Error, name: str, line: int) 
             return Broken(where, "not_utf8", "a cell isn't UTF-8; save the file as UTF-8")
     # An empty cell says nothing, but its column is there: a missing label is not a missing column of labels.
     columns: dict[str, Any] = {column: cell or None for column, cell in zip(header, cells, strict=True)}
-    for column, cell in zip(header, cells, strict=True):
-        if cell.startswith("[") and is_chat(cell):
-            try:
-                columns[column] = chat_of(cell)
-            except ValueError as error:
-                return Broken(where, "bad_chat", f"{column} holds a chat {error}")
-    return Raw(where, columns)
+    try:
+        return Raw(where, with_chats(columns))
+    except ValueError as error:
+        return Broken(where, "bad_chat", str(error))
 
 
 def _is_text(cell: str) -> bool:
@@ -105,7 +102,7 @@ def _records(file: IO[str], first: str, separator: str, number: int) -> Iterator
     taken: list[str] = []
 
     def feed() -> Iterator[str]:
-        while line := ahead.popleft() if ahead else file.readline():
+        while line := ahead.popleft() if ahead else file.readline(LINE_BYTES):
             taken.append(line)
             yield line
 

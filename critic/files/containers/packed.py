@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from base.errors import InputError
 from critic.files.containers.unchanged import unchanged
+from critic.files.remote import BLOCK as REMOTE_BLOCK
+from critic.files.remote import Patient
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -52,7 +54,7 @@ def open_text(path: "AnyPath", name: str) -> Iterator[BinaryIO]:
     """
     with path.open("rb") as file, unchanged(path, name):
         # Not every file system's files read lines up to a length.
-        plain = file if isinstance(path, Path) else BufferedReader(cast(RawIOBase, file))
+        plain = file if isinstance(path, Path) else BufferedReader(Patient(file, name), REMOTE_BLOCK)
         yield as_text(plain, name)
 
 
@@ -64,10 +66,10 @@ def as_text(file: BinaryIO, name: str) -> BinaryIO:
 def _unpacked(file: BinaryIO, name: str) -> BinaryIO:
     buffered, head = _begun(file)
     if head.startswith(GZIP):
-        counted = _Counted(buffered)
+        counted = _CountedFile(buffered)
         return BufferedReader(_Unpacked(counted, gzip.GzipFile(fileobj=cast(BinaryIO, counted)), name))
     if head.startswith(ZSTANDARD):
-        counted = _Counted(buffered)
+        counted = _CountedFile(buffered)
         return BufferedReader(_Unpacked(counted, _Zstandard(counted), name))
     if head and ending(name)[1]:
         raise InputError(
@@ -117,7 +119,7 @@ def _is_utf8(head: bytes) -> bool:
     return True
 
 
-class _Counted:
+class _CountedFile:
     """A file, and how many of its bytes were taken: a pipe can't tell."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -134,7 +136,7 @@ class _Counted:
 class _Unpacked(RawIOBase):
     """Bytes as they are unpacked. Raises `InputError` where they can't be, or are too many."""
 
-    def __init__(self, packed: _Counted, reader: Any, name: str) -> None:
+    def __init__(self, packed: _CountedFile, reader: Any, name: str) -> None:
         self._packed, self._reader, self._name = packed, reader, name
         self._count = 0
 
@@ -172,7 +174,7 @@ class _Unpacked(RawIOBase):
 class _Zstandard:
     """Unpacks frame after frame. The library's own reader takes a file that is cut short for one that ends."""
 
-    def __init__(self, file: _Counted) -> None:
+    def __init__(self, file: _CountedFile) -> None:
         from zstandard import ZstdDecompressor
 
         self._file, self._new = file, ZstdDecompressor().decompressobj

@@ -4,15 +4,17 @@ So a value that Python can't hold, or a picture that is broken, matters only in 
 costs only its own row there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from base.errors import InputError
+from critic.files.containers.packed import MOST_RATIO, MOST_UNPACKED
 from critic.files.containers.unchanged import unchanged
+from critic.files.containers.written_out import text_columns, written_out
 from critic.files.naming import Naming
-from critic.rows import Broken, Raw, Source, Unread
+from critic.rows import LINE_BYTES, Broken, OpenInput, Raw, Unread
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -20,19 +22,25 @@ if TYPE_CHECKING:
     AnyPath = Path | UPath
 
 PARQUET_BATCH = 64  # rows in memory at once; rows of 1 MB are expected
+MOST_VALUES = 2**27  # of one column in one row group: equal ones take no room in the file, and 8 bytes or more here
 
 
-def parquet(path: "AnyPath", name: str, naming: Naming) -> Source:
-    """Open a Parquet file. Raises `InputError`."""
+def parquet(path: "AnyPath", name: str, naming: Naming) -> OpenInput:
+    """Open a Parquet file. Raises `InputError`; what was made to fill a memory is refused."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    place = path if isinstance(path, Path) else path.open("rb")
     try:
-        file = pq.ParquetFile(path if isinstance(path, Path) else path.open("rb"))
-        names = file.schema_arrow.names
-    except pa.ArrowException as error:
-        raise InputError(f"not a Parquet file: {str(error).splitlines()[0]}", where=name) from None
+        with pq.ParquetFile(place) as plain:
+            names, about, texts = plain.schema_arrow.names, plain.metadata, text_columns(plain.schema)
+        # Texts as numbers beside their dictionary, which are written out a row at a time.
+        place = path if isinstance(path, Path) else path.open("rb")
+        file = pq.ParquetFile(place, metadata=about, read_dictionary=texts)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"not a Parquet file: {_first(error)}", where=name) from None
     read = _read(names, naming, name)
+    _refuse_bombs(about, read, name)
 
     def rows() -> Iterator[Unread]:
         number = 0
@@ -45,14 +53,50 @@ def parquet(path: "AnyPath", name: str, naming: Naming) -> Source:
                     raise InputError(f"broken after row {number}: {error}", where=name) from None
                 if batch is None:
                     return
+                is_large = _bytes(batch) > LINE_BYTES
                 for i in range(batch.num_rows):
-                    yield partial(_row, partial(_of_batch, batch, i), f"{name}:row {number}")
+                    read_it = partial(_of_batch, batch, i)
+                    where = f"{name}:row {number}"
+                    yield partial(_row_of_bound, batch, i, where) if is_large else partial(_row, read_it, where)
                     number += 1
 
-    return Source(name, tuple(names), rows())
+    return OpenInput(name, tuple(names), rows())
 
 
-def dataset(name: str, data: Any, naming: Naming) -> Source:
+def _refuse_bombs(about: Any, read: Collection[str], name: str) -> None:
+    """Raise `InputError` where a column that is read says that it unpacks to far more than it takes, or never ends."""
+    for group in range(about.num_row_groups):
+        for place in range(about.num_columns):
+            column = about.row_group(group).column(place)
+            if column.path_in_schema.partition(".")[0] not in read:
+                continue
+            size, most = column.total_uncompressed_size, max(MOST_UNPACKED, MOST_RATIO * column.total_compressed_size)
+            if size > most or column.num_values > MOST_VALUES:
+                raise InputError(
+                    f"{column.path_in_schema} unpacks to {size:,} bytes in {column.num_values:,} values, from "
+                    f"{column.total_compressed_size:,} bytes",
+                    where=name,
+                    fix="Write it again in smaller row groups, if you trust it.",
+                )
+
+
+def _bytes(batch: Any) -> int:
+    return sum(map(written_out, batch.columns))
+
+
+def _row_of_bound(batch: Any, row: int, where: str) -> Raw | Broken:
+    """Return a row of a batch of which one may be too large."""
+    size = _bytes(batch.slice(row, 1))
+    if size > LINE_BYTES:
+        return Broken(where, "too_long", f"the row has {size:,} bytes; the limit is {LINE_BYTES:,}")
+    return _row(partial(_of_batch, batch, row), where)
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def dataset(name: str, data: Any, naming: Naming) -> OpenInput:
     """Open a data set of the library `datasets`, kept on this machine or streamed."""
     names = data.column_names
     if names is not None:
@@ -61,18 +105,18 @@ def dataset(name: str, data: Any, naming: Naming) -> Source:
         rows: Iterator[Unread] = (partial(Raw, f"{name}:row {i}", row) for i, row in enumerate(data))
     else:
         rows = (partial(_row, partial(data.__getitem__, i), f"{name}:row {i}") for i in range(data.num_rows))
-    return Source(name, None if names is None else tuple(names), rows)
+    return OpenInput(name, None if names is None else tuple(names), rows)
 
 
 def _read(names: list[str], naming: Naming, where: str) -> list[str]:
-    found = naming.of_table(names, where)
-    if not found:
+    wanted = naming.of_table(names, where)
+    if not wanted:
         raise InputError(
             f"no column is one that is read: there are {', '.join(names) or 'none at all'}",
             where=where,
             fix="Say with --column which is which, as in --column prompt=NAME.",
         )
-    return [name for name in names if name in found]
+    return [name for name in names if name in wanted]
 
 
 def _of_batch(batch: Any, row: int) -> dict[str, Any]:
@@ -87,5 +131,4 @@ def _row(read: Callable[[], dict[str, Any]], where: str) -> Raw | Broken:
     except UnicodeDecodeError:
         return Broken(where, "not_utf8", "a value isn't UTF-8")
     except Exception as error:  # whatever a type's conversion, or a picture's decoder, raises
-        problem = str(error).partition("\n")[0] or type(error).__name__
-        return Broken(where, "broken_row", f"a value can't be read: {problem}")
+        return Broken(where, "broken_row", f"a value can't be read: {_first(error)}")

@@ -34,7 +34,7 @@ def _state(path: "Path | UPath") -> tuple[int, int, int] | None:
     if not isinstance(path, Path):
         return None
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino

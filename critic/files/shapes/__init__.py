@@ -77,15 +77,15 @@ _ANSWERING = {"responses", "generations", "completions", "answers", "completion"
 
 def gives_prompts(names: Iterable[str]) -> bool:
     """Whether a table of these columns can hold prompts."""
-    found = tuple(names)
-    return not _ASKING.isdisjoint(found) or numbered.are_numbered(found)
+    listed = tuple(names)
+    return not _ASKING.isdisjoint(listed) or numbered.are_numbered(listed)
 
 
 def gives_answers(names: Iterable[str]) -> bool:
     """Whether a table of these columns can hold answers to prompts."""
-    found = tuple(names)
-    pairs = any(set(sides) <= set(found) for sides in _SIDES)
-    return pairs or not _ANSWERING.isdisjoint(found) or numbered.are_numbered(found)
+    listed = tuple(names)
+    pairs = any(set(sides) <= set(listed) for sides in _SIDES)
+    return pairs or not _ANSWERING.isdisjoint(listed) or numbered.are_numbered(listed)
 
 
 def shaped(columns: Columns, *, labels: bool) -> Columns:
@@ -110,7 +110,7 @@ def _first_asked(names: tuple[str, ...], place: int) -> int | None:
 
 def naming(column: str | None = None) -> Naming:
     """Return which columns are read, with the names that a person gave: see `read_mapping`. Raises `InputError`."""
-    mapping = read_mapping(column, is_read)
+    mapping = read_mapping(column, is_read, sorted(OWN | _SHAPED))
     prompts = [name for name in (*PROMPTS, *NAMES, "history") if mapping.get(name)]
     if len(prompts) > 1 and set(prompts) != {"instruction", "input"}:
         raise InputError(

@@ -55,10 +55,10 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
+        parsed = float(value)
     except ValueError:
         return None
-    return found if abs(found) < float("inf") else None
+    return parsed if abs(parsed) < float("inf") else None
 
 
 def truth(value: str) -> int | str:
@@ -68,8 +68,8 @@ def truth(value: str) -> int | str:
 
 def whole(value: object) -> int | None:
     """Return a whole number, also one that a table holds as 1.0; None for anything else."""
-    found = number(value)
-    return int(found) if found is not None and found.is_integer() else None
+    parsed = number(value)
+    return int(parsed) if parsed is not None and parsed.is_integer() else None
 
 
 def preference(sides: tuple[Any, Any], better: int | None) -> Columns:

@@ -23,11 +23,11 @@ LABELS = ("better_response_id", "preference", "overall_preference", "preference_
 @lru_cache(maxsize=1000)
 def _numbered(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return (column, number) of the answers among ``names``, in their order; nothing where there are not two."""
-    found: dict[str, dict[str, str]] = {}
+    by_base: dict[str, dict[str, str]] = {}
     for name in names:
         if match := _NAME.fullmatch(name):
-            found.setdefault(match[1], {})[match[2]] = name
-    for numbers in found.values():
+            by_base.setdefault(match[1], {})[match[2]] = name
+    for numbers in by_base.values():
         digits = {int(key): (name, key) for key, name in numbers.items() if key.isdecimal()}
         letters = {ord(key) - ord("a"): (name, key) for key, name in numbers.items() if key.isalpha()}
         for places in (digits, letters):

@@ -62,19 +62,21 @@ _ARENA = ("prompt", "response_a", "response_b")
 
 
 def _fits_lists(columns: Columns) -> bool:
-    return all(isinstance(columns.get(name), str) and columns[name].startswith("[") for name in _ARENA) and all(
-        _texts(columns[name]) is not None for name in _ARENA
-    )
+    return all(_is_list(columns.get(name)) for name in _ARENA)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("[") and _texts(value) is not None
 
 
 def _texts(value: str) -> list[Any] | None:
     """Return a JSON list of texts, some of which may be null."""
     try:
-        found = json.loads(value)
+        texts = json.loads(value)
     except (ValueError, RecursionError):
         return None
-    is_texts = isinstance(found, list) and found and all(isinstance(text, str | None) for text in found)
-    return found if is_texts else None
+    is_texts = isinstance(texts, list) and texts and all(isinstance(text, str | None) for text in texts)
+    return texts if is_texts else None
 
 
 def _read_lists(columns: Columns, labels: bool) -> Columns:
@@ -91,18 +93,18 @@ _PREFERENCE = ("input", "preferred_output", "non_preferred_output")
 
 def _fits_preference(columns: Columns) -> bool:
     asked = columns.get("input")
-    return isinstance(asked, dict) and isinstance(asked.get("messages"), list) and has(columns, *_PREFERENCE)
+    asks = isinstance(asked, dict) and isinstance(asked.get("messages"), list)
+    return asks and any(name in columns for name in _PREFERENCE[1:])
 
 
 def _read_preference(columns: Columns, labels: bool) -> Columns:
     read = {"prompt": columns["input"]["messages"]}
-    read |= {"chosen": columns["preferred_output"], "rejected": columns["non_preferred_output"]}
+    # A side that is missing is one here, too: what reads pairs says so.
+    read |= {own: columns[name] for own, name in zip(_SIDES, _PREFERENCE[1:], strict=True) if name in columns}
     return columns | dict.fromkeys(_PREFERENCE) | read
 
 
-PREFERENCE = Shape(
-    "OpenAI's preferences", _PREFERENCE, _fits_preference, _read_preference, frozenset(("preferred_output",))
-)
+PREFERENCE = Shape("OpenAI's preferences", _PREFERENCE, _fits_preference, _read_preference, frozenset(_PREFERENCE[1:]))
 TAG = Shape("an answer's label", _TAGS, _fits_tag, _read_tag, frozenset(_TAGS))
 CONTEXT = Shape("Dolly", ("instruction", "context"), _fits_context, _read_context, frozenset(("context",)))
 CHAT_CONTEXT = Shape("HelpSteer 3", ("context",), _fits_chat_context, _read_chat_context, frozenset(("context",)))

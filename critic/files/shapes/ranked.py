@@ -10,16 +10,21 @@ from critic.rows import RowError
 
 
 def _fits(columns: Columns) -> bool:
-    found = columns.get("answers")
-    listed = isinstance(found, list) and bool(found) and all(isinstance(one, dict) and "answer" in one for one in found)
+    answers = columns.get("answers")
+    listed = (
+        isinstance(answers, list)
+        and bool(answers)
+        and all(isinstance(one, dict) and "answer" in one for one in answers)
+    )
     return listed and not has(columns, "responses")
 
 
 def _read(columns: Columns, labels: bool) -> Columns:
     answers: list[dict[str, Any]] = columns["answers"]
+    responses = [one["answer"] for one in answers]
     read = columns | {
         "answers": None,
-        "responses": [one["answer"] for one in answers],
+        "responses": responses,
         "models": [one.get("model") for one in answers],
     }
     return read | {"ranks": [_rank(one) for one in answers]} if labels else read

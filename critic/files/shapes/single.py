@@ -57,15 +57,19 @@ def _asked(columns: Columns) -> object:
     return next((columns[name] for name in PROMPTS if has(columns, name)), None)
 
 
-def same_prompt(one: Columns, other: Columns) -> bool:
-    """Whether two such rows ask the same."""
-    return all(one.get(name) == other.get(name) for name in PROMPTS)
+def same_prompt(one: Columns, other: Columns, labels: bool) -> bool:
+    """Whether two such rows ask the same. Labels on different scales say nothing of each other."""
+    return all(one.get(name) == other.get(name) for name in (*PROMPTS, *(("scale",) if labels else ())))
 
 
 def together(rows: Sequence[Columns]) -> Columns:
     """Return several rows of one prompt as one, with all answers and what each was rated."""
     first = {name: value for name, value in rows[0].items() if name not in ("completion", "rating", "aspects", "label")}
-    found: dict[str, Any] = {"responses": [row["completion"] for row in rows], "models": [_model(row) for row in rows]}
+    responses = [row["completion"] for row in rows]
+    columns: dict[str, Any] = {
+        "responses": responses,
+        "models": [_model(row) for row in rows],
+    }
     ratings = [_value(row) for row in rows]
     scale = next((row["scale"] for row in rows if row.get("scale") is not None), [0, 1])
     # A label that is there and empty stays there, to be named.
@@ -74,7 +78,7 @@ def together(rows: Sequence[Columns]) -> Columns:
     aspects: list[Aspect] = [
         (place, name, value, on) for place, row in enumerate(rows) for _, name, value, on in row.get("aspects") or ()
     ]
-    return first | found | labels | ({"aspects": aspects} if aspects else {})
+    return first | columns | labels | ({"aspects": aspects} if aspects else {})
 
 
 def _model(row: Columns) -> str | None:
@@ -83,6 +87,8 @@ def _model(row: Columns) -> str | None:
 
 def _value(row: Columns) -> Any:
     value = row["rating"] if row.get("rating") is not None else row.get("label")
+    if isinstance(value, bool):
+        return int(value)
     return truth(value) if isinstance(value, str) else value
 
 

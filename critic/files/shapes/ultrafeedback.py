@@ -14,15 +14,20 @@ _NO_RATING = ("N/A", "")
 
 
 def _fits(columns: Columns) -> bool:
-    found = columns.get("completions")
-    return isinstance(found, list) and bool(found) and all(isinstance(one, dict) and "response" in one for one in found)
+    completions = columns.get("completions")
+    return (
+        isinstance(completions, list)
+        and bool(completions)
+        and all(isinstance(one, dict) and "response" in one for one in completions)
+    )
 
 
 def _read(columns: Columns, labels: bool) -> Columns:
     completions: list[dict[str, Any]] = columns["completions"]
+    responses = [one["response"] for one in completions]
     read = columns | {
         "completions": None,
-        "responses": [one["response"] for one in completions],
+        "responses": responses,
         "models": [one.get("model") for one in completions],
     }
     return read | _labels(completions) if labels else read
@@ -33,7 +38,9 @@ def _labels(completions: list[dict[str, Any]]) -> Columns:
     scores = [_rating(one.get("overall_score"), "overall_score", TEN) for one in completions]
     if any(score is not None for score in scores):
         return {"ratings": scores, "scale": list(TEN), "aspects": aspects}
-    means = [_mean([value for at, _, value, _ in aspects if at == place]) for place in range(len(completions))]
+    means = []
+    for place in range(len(completions)):
+        means.append(_mean([value for at, _, value, _ in aspects if at == place]))
     if all(mean is None for mean in means):
         raise RowError("no_label", "no completion has an overall_score, nor a rating in annotations")
     return {"ratings": means, "scale": list(FIVE), "aspects": aspects}
@@ -43,12 +50,12 @@ def _aspects(place: int, completion: dict[str, Any]) -> list[Aspect]:
     annotations = completion.get("annotations") or {}
     if not isinstance(annotations, dict):
         raise RowError("bad_rating", "annotations is not an object of ratings by aspect")
-    found: list[Aspect] = []
+    aspects: list[Aspect] = []
     for name, said in annotations.items():
         value = _rating(said.get("Rating"), name, FIVE) if isinstance(said, dict) else None
         if value is not None:
-            found.append((place, name, value, FIVE))
-    return found
+            aspects.append((place, name, value, FIVE))
+    return aspects
 
 
 def _rating(value: object, name: str, scale: Scale) -> float | None:

@@ -60,18 +60,18 @@ class Contrast(Mode):
         against = None if self.weights is not None else self.against
         frames = frames_of(question.principles, against)
         scores = iter(await engine.score(tree(question, frames), lane))
-        found = {frame: _both(scores) for frame in frames}
+        likelihoods = {frame: _both(scores) for frame in frames}
         if self.weights is None and self.against == "prompt":
-            return (self._vote(engine, None, found),)
-        return tuple(self._vote(engine, principle, found) for principle in question.principles)
+            return (self._vote(engine, None, likelihoods),)
+        return tuple(self._vote(engine, principle, likelihoods) for principle in question.principles)
 
-    def _vote(self, engine: Engine, principle: Principle | None, found: "Found") -> Vote:
+    def _vote(self, engine: Engine, principle: Principle | None, likelihoods: "Found") -> Vote:
         if self.weights is not None:
-            odds = self.weights.log_odds(features(principle, found))
+            odds = self.weights.log_odds(features(principle, likelihoods))
         else:
             scale = SCALES[self.per] if self.scale is None else self.scale
-            odds = scale * _contrast(self.against, self.per, principle, found)
-        raw = f"log-likelihoods and tokens of both responses: {_relevant(principle, found)}"
+            odds = scale * _contrast(self.against, self.per, principle, likelihoods)
+        raw = f"log-likelihoods and tokens of both responses: {_relevant(principle, likelihoods)}"
         return self.vote(engine, principle, odds if math.isfinite(odds) else None, raw=raw)
 
 
@@ -131,33 +131,33 @@ async def read_features(engine: Engine, question: Question, lane: Lane = "batch"
     """Return what a linear model sees of each principle's comparison."""
     frames = frames_of(question.principles)
     scores = iter(await engine.score(tree(question, frames), lane))
-    found = {frame: _both(scores) for frame in frames}
-    return [features(principle, found) for principle in question.principles]
+    likelihoods = {frame: _both(scores) for frame in frames}
+    return [features(principle, likelihoods) for principle in question.principles]
 
 
-def features(principle: Principle | None, found: Found) -> dict[str, float]:
+def features(principle: Principle | None, likelihoods: Found) -> dict[str, float]:
     """What a linear model sees of a comparison: every contrast, per token and in total, and the lengths."""
-    first, second = found[Frame("plain")]
+    first, second = likelihoods[Frame("plain")]
     values = {
-        f"{against}_{per}": _contrast(against, per, principle, found)
+        f"{against}_{per}": _contrast(against, per, principle, likelihoods)
         for against in ("opposite", "none", "prompt")
         for per in SCALES
     }
     return values | {"length": math.log((1 + first.tokens) / (1 + second.tokens))}
 
 
-def _contrast(against: Against, per: Per, principle: Principle | None, found: Found) -> float:
+def _contrast(against: Against, per: Per, principle: Principle | None, likelihoods: Found) -> float:
     """Return the first response's contrast minus the second's."""
     plain = Frame("plain")
     match against:
         case "prompt":
-            one, other = found[plain], found[Frame("alone")]
+            one, other = likelihoods[plain], likelihoods[Frame("alone")]
         case "none":
-            one, other = found[Frame("under", principle)], found[plain]
+            one, other = likelihoods[Frame("under", principle)], likelihoods[plain]
         case "opposite":
-            one = found[Frame("under", principle)]
+            one = likelihoods[Frame("under", principle)]
             opposite = Frame("against", principle)
-            other = found[opposite] if opposite in found else found[plain]
+            other = likelihoods[opposite] if opposite in likelihoods else likelihoods[plain]
     contrasts = [a.per(per) - b.per(per) for a, b in zip(one, other, strict=True)]
     return contrasts[0] - contrasts[1]
 
@@ -167,9 +167,9 @@ def _both(scores: Iterator[Score]) -> tuple[Likelihood, Likelihood]:
     return Likelihood(first.values[0], first.tokens), Likelihood(second.values[0], second.tokens)
 
 
-def _relevant(principle: Principle | None, found: Found) -> dict[str, list[tuple[float, int]]]:
-    return {
-        frame.kind: [(likelihood.total, likelihood.tokens) for likelihood in both]
-        for frame, both in found.items()
-        if frame.principle in (None, principle)
-    }
+def _relevant(principle: Principle | None, likelihoods: Found) -> dict[str, list[tuple[float, int]]]:
+    relevant: dict[str, list[tuple[float, int]]] = {}
+    for frame, both in likelihoods.items():
+        if frame.principle in (None, principle):
+            relevant[frame.kind] = [(likelihood.total, likelihood.tokens) for likelihood in both]
+    return relevant

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from base.seeds import seed_of
+from base.digest import seed_of
 from base.together import together
 from constitution import Principle
 from critic import prompts
@@ -119,12 +119,14 @@ class Cot(SampledMode):
                 return _Ending(None, 0.0, repr(said(answer)))
             return _Ending(estimate(letter == "A", 1), 1.0, letter)
 
-        drawn = {
-            place: [draw(place, number, one.text.strip()) for number, one in enumerate(written)]
-            for place, written in reasons.items()
-        }
-        found = iter(await together(one for asked in drawn.values() for one in asked))
-        return {place: [next(found) for _ in asked] for place, asked in drawn.items()}
+        drawn = {}
+        for at, written in reasons.items():
+            drawn[at] = [draw(at, number, one.text.strip()) for number, one in enumerate(written)]
+        endings = iter(await together(one for asked in drawn.values() for one in asked))
+        by_place = {}
+        for at, asked in drawn.items():
+            by_place[at] = [next(endings) for _ in asked]
+        return by_place
 
     def _vote(self, engine: Engine, place: _Place, written: list[Completion], endings: list[_Ending]) -> Vote:
         order, principle = place
@@ -138,10 +140,11 @@ class Cot(SampledMode):
             if 0 < probability < 1
             else math.copysign(math.inf, probability - 0.5)
         )
+        as_given = shown if order == "given" else -shown
         return self.vote(
             engine,
             principle,
-            (shown if order == "given" else -shown) if usable else None,
+            as_given if usable else None,
             order=order,
             reason="\n\n".join(reasons),
             raw="" if usable else self._unread(written, endings, mass),
@@ -192,13 +195,8 @@ def _tree(question: Question, reasons: _Reasons) -> Node:
         )
         return Node((prompts.reasoning_part(principle),), children=ends)
 
-    return Node(
-        prompts.conversation_parts(question.prompt, mark),
-        children=tuple(
-            Node(
-                (prompts.responses_part(*shown, mark),),
-                children=tuple(asked(order, p) for p in question.principles),
-            )
-            for order, shown in question.shown().items()
-        ),
-    )
+    orders = []
+    for order, shown in question.shown().items():
+        children = tuple(asked(order, principle) for principle in question.principles)
+        orders.append(Node((prompts.responses_part(*shown, mark),), children=children))
+    return Node(prompts.conversation_parts(question.prompt, mark), children=tuple(orders))

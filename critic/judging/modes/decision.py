@@ -122,8 +122,8 @@ def _expected(score: Score) -> tuple[float, float]:
     top = len(score.values) - 1
     level = math.fsum(place * math.exp(value) for place, value in enumerate(score.values))
     whole = math.fsum(math.exp(value) for value in score.values)
-    found = _LOWEST + (_HIGHEST - _LOWEST) * level / whole / top
-    return found, found
+    grade = _LOWEST + (_HIGHEST - _LOWEST) * level / whole / top
+    return grade, grade
 
 
 def _smaller(one: float | None, other: float | None) -> float | None:

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from base.seeds import seed_of
+from base.digest import seed_of
 from base.together import together
 from constitution import Principle
 from critic import prompts
@@ -68,10 +68,11 @@ class Letters(SampledMode):
         readable = bool(letters) and mass >= self.floor
         shown = estimate(letters.count("A"), len(letters))
         answers = "\n".join(said(one) for one in drawn)
+        as_given = shown if order == "given" else -shown
         return self.vote(
             engine,
             principle,
-            (shown if order == "given" else -shown) if readable else None,
+            as_given if readable else None,
             order=order,
             raw=f"{too_little(mass, self.floor)}; it answered:\n{answers}",
             mass=mass,
@@ -80,5 +81,5 @@ class Letters(SampledMode):
 
 def parse_letter(text: str) -> Letter | None:
     """Return the letter that is all of a text's first line but for punctuation, else None: never a guess."""
-    found = _LETTER.fullmatch(text.strip().partition("\n")[0])
-    return found[1] if found is not None else None  # type: ignore[return-value]
+    match = _LETTER.fullmatch(text.strip().partition("\n")[0])
+    return match[1] if match is not None else None  # type: ignore[return-value]

@@ -36,7 +36,9 @@ class ScoreMode(ReadMode):
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Score both responses under every principle."""
         scores = iter(await engine.score(_tree(question), lane))
-        read = [[next(scores) for _ in question.principles] for _ in (question.first, question.second)]
+        read = []
+        for _ in (question.first, question.second):
+            read.append([next(scores) for _ in question.principles])
         return tuple(
             self._vote(engine, principle, *both) for principle, *both in zip(question.principles, *read, strict=True)
         )

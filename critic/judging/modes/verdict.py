@@ -13,8 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from base.digest import canonical_json
-from base.seeds import seed_of
+from base.digest import canonical_json, seed_of
 from base.together import together
 from constitution import Principle
 from critic import prompts
@@ -75,10 +74,11 @@ class VerdictMode(SampledMode):
         verdicts = [verdict for one in written if (verdict := parse_verdict(one.text)) is not None]
         shown = estimate(math.fsum(_FOR_A[verdict] for verdict in verdicts), len(verdicts))
         readable = len(verdicts) == len(written)
+        as_given = shown if order == "given" else -shown
         return self.vote(
             engine,
             principle,
-            (shown if order == "given" else -shown) if readable else None,
+            as_given if readable else None,
             order=order,
             raw="\n".join(said(one) for one in written),
         )
@@ -88,18 +88,18 @@ def parse_verdict(text: str) -> Better | None:
     """Return the verdict of a text that is exactly one JSON object of the schema, else None: never a guess."""
     fenced = _FENCE.fullmatch(text)
     try:
-        found = json.loads(fenced["inside"] if fenced is not None else text, object_pairs_hook=_once)
+        verdict = json.loads(fenced["inside"] if fenced is not None else text, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or set(found) != {"better"}:
+    if not isinstance(verdict, dict) or set(verdict) != {"better"}:
         return None
-    better = found["better"]
+    better = verdict["better"]
     return better if isinstance(better, str) and better in ("A", "B", "tie") else None  # type: ignore[return-value]
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse an object that names a key twice: which of the two was meant?"""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise ValueError("a key is given twice")
-    return found
+    return fields

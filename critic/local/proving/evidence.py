@@ -22,7 +22,7 @@ from critic.chats.chat import Chat
 from critic.chats.tokens import TokenRead, TokenTree, from_chats, path
 from critic.engine import EngineError, Node, Read, Reward, Sampling, Score
 from critic.local.trees import attention, plain, prefix_tree
-from critic.local.trees.decoding import Answer, Decoder, Writer
+from critic.local.trees.decoding import Decoder, GrowingAnswer, TreeWriter
 from critic.records import Message
 
 Writers = type[Decoder] | type[plain.PlainWriter]
@@ -40,21 +40,21 @@ _LONGEST = 129 + _STEPS
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class NumericGap:
     """How far numbers are from those of the model's own forward: at most, and nine in ten of them."""
 
     greatest: float
     usual: float
 
 
-NO_GAP = Gap(0.0, 0.0)
+NO_GAP = NumericGap(0.0, 0.0)
 
 
 class Evidence(Protocol):
     """The chats by the model's own forward."""
 
     @property
-    def noise(self) -> Gap:
+    def noise(self) -> NumericGap:
         """What rounding alone makes of the numbers: the gap between the model's own two kinds of attention."""
         ...
 
@@ -70,24 +70,25 @@ class Chats:
         """What is kept of each token while an answer is written, in the way that was tried last."""
 
     @cached_property
-    def noise(self) -> Gap:
+    def noise(self) -> NumericGap:
         """See `Evidence`; of the brief chat alone, for it is the same of all."""
         brief = self._alone[0]
         return _measured(lambda: gap([_alone(self._model, brief.ids, "eager").logprobs], [brief.logprobs]))
 
-    def ahead(self) -> Gap:
+    def ahead(self) -> NumericGap:
         """Return the gap between the tokens that both chats begin with, as read in the one and in the other."""
         brief, long = self._alone
         same = next(i for i, (one, other) in enumerate(zip(brief.ids, long.ids, strict=False)) if one != other)
         return gap([brief.logprobs[: same - 1]], [long.logprobs[: same - 1]])
 
-    def scored(self) -> Gap:
+    def scored(self) -> NumericGap:
         """Return the gap of the packed row."""
         with attention.attending(self._model, attention.NAME):
             [scores] = prefix_tree.score_trees(self._model, [self._tree])
-        return gap([score.values for score in scores], [chat.logprobs for chat in self._alone])
+        alone = [chat.logprobs for chat in self._alone]
+        return gap([score.values for score in scores], alone)
 
-    def written(self, writers: Writers) -> Gap:
+    def written(self, writers: Writers) -> NumericGap:
         """Return the gap of writing with one of ``writers``."""
         brief, long = (_Rewritten(chat, seed) for seed, chat in enumerate(self._alone))
         kind = attention.NAME if writers is Decoder else attention.own(self._model)
@@ -96,7 +97,7 @@ class Chats:
         drawn = [chat.answer.logprobs or [] for chat in (brief, long)]
         return gap(drawn, [brief.expected, long.expected])
 
-    def _write(self, writer: Writer, brief: "_Rewritten", long: "_Rewritten") -> None:
+    def _write(self, writer: TreeWriter, brief: "_Rewritten", long: "_Rewritten") -> None:
         """Write both together, and then the long one alone, which moves to where the other was."""
         writer.prefill([brief.answer, long.answer])
         for _ in range(_STEPS - 2):
@@ -119,16 +120,16 @@ class Rewards:
         self._alone = self._by(plain.score_trees)
 
     @cached_property
-    def noise(self) -> Gap:
+    def noise(self) -> NumericGap:
         """See `Evidence`."""
         return _measured(self._eager)
 
-    def scored(self) -> Gap:
+    def scored(self) -> NumericGap:
         """Return the gap of the packed row."""
         with attention.attending(self._model, attention.NAME):
             return gap(self._by(prefix_tree.score_trees), self._alone)
 
-    def _eager(self) -> Gap:
+    def _eager(self) -> NumericGap:
         with attention.attending(self._model, "eager"):
             return gap([plain.rewards(self._model, ids) for ids in _chats(self._tree)], self._alone)
 
@@ -159,16 +160,16 @@ def two_pairs(encode: Callable[[Node], TokenTree]) -> TokenTree:
     return encode(_asked(8, Reward()))
 
 
-def gap(numbers: Sequence[Sequence[float]], own: Sequence[Sequence[float]]) -> Gap:
+def gap(numbers: Sequence[Sequence[float]], own: Sequence[Sequence[float]]) -> NumericGap:
     """Return the gap between ``numbers`` and those of the model's own forward; infinite where only one is a number."""
     pairs = zip(chain.from_iterable(numbers), chain.from_iterable(own), strict=True)
     gaps = sorted(abs(one - other) if one != other else 0.0 for one, other in pairs)
     if not gaps or any(math.isnan(difference) for difference in gaps):
-        return Gap(math.inf, math.inf)
-    return Gap(gaps[-1], gaps[int(0.9 * len(gaps))])
+        return NumericGap(math.inf, math.inf)
+    return NumericGap(gaps[-1], gaps[int(0.9 * len(gaps))])
 
 
-def _measured(measure: Callable[[], Gap]) -> Gap:
+def _measured(measure: Callable[[], NumericGap]) -> NumericGap:
     try:
         return measure()
     except Exception:  # a model without the other kind of attention raises whatever it likes
@@ -188,7 +189,10 @@ def _ends(tree: TokenTree) -> list[int]:
 
 def _chats(tree: TokenTree) -> list[list[int]]:
     """Return the tokens of each chat."""
-    return [[i for segment in path(tree, end) for i in tree.segments[segment].ids] for end in _ends(tree)]
+    chats = []
+    for end in _ends(tree):
+        chats.append([i for segment in path(tree, end) for i in tree.segments[segment].ids])
+    return chats
 
 
 def _everything(tree: TokenTree, end: int) -> TokenRead:
@@ -226,7 +230,7 @@ class _Rewritten:
 
     def __init__(self, chat: _Alone, seed: int) -> None:
         self._own, self._last_SV = chat.ids[-_STEPS:], chat.last_SV
-        self.answer = Answer(tuple(chat.ids[:-_STEPS]), Sampling(2 * _STEPS), random.Random(seed), logprobs=[])
+        self.answer = GrowingAnswer(tuple(chat.ids[:-_STEPS]), Sampling(2 * _STEPS), random.Random(seed), logprobs=[])
         self.expected: list[float] = []
 
     def take_back(self) -> None:

@@ -21,7 +21,7 @@ from base.errors import InputError
 from critic.chats.chat import Chat
 from critic.chats.tokens import TokenTree
 from critic.engine import Node, OwnTokens, Reward
-from critic.local.proving.evidence import Chats, Evidence, Gap, Rewards, Scorer, Writers, two_chats, two_pairs
+from critic.local.proving.evidence import Chats, Evidence, NumericGap, Rewards, Scorer, Writers, two_chats, two_pairs
 from critic.local.proving.float32 import InFloat32
 from critic.local.trees import attention, plain, prefix_tree
 from critic.local.trees.decoding import Decoder
@@ -41,7 +41,7 @@ _MOST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class ProvenPath:
     """How something is computed, what it differs by from the model's own forward, and why it is not packed."""
 
     name: Name
@@ -57,8 +57,8 @@ class Path:
 class Proof:
     """The paths that were found right for scoring and for writing; a reward model's ``writing`` is None."""
 
-    scoring: Path
-    writing: Path | None
+    scoring: ProvenPath
+    writing: ProvenPath | None
     bytes_per_token: int = 0
     """What is kept of each token while an answer is written."""
 
@@ -85,7 +85,7 @@ class Proof:
     def settings(self) -> dict[str, str]:
         """Return the entries of an engine's identity: the paths that are not packed, for their numbers differ."""
         paths = {"scoring": self.scoring, "writing": self.writing}
-        return {use: found.name for use, found in paths.items() if found is not None and found.name != "packed"}
+        return {use: path.name for use, path in paths.items() if path is not None and path.name != "packed"}
 
 
 WRITERS: dict[Name, Writers] = {
@@ -142,7 +142,7 @@ class _Trial(Generic[E]):
         self.evidence = gather()
         self._exact: E | None = None
 
-    def judge(self, way: Callable[[E], Gap]) -> tuple[float, bool]:
+    def judge(self, way: Callable[[E], NumericGap]) -> tuple[float, bool]:
         """Return the greatest difference of ``way`` in the model's own type, and whether it is rounding."""
         own = way(self.evidence)
         if self._is_exact:
@@ -151,7 +151,7 @@ class _Trial(Generic[E]):
             return own.greatest, True
         return own.greatest, own.usual <= _MOST and self._is_rounding_in_float32(way)
 
-    def _is_rounding_in_float32(self, way: Callable[[E], Gap]) -> bool:
+    def _is_rounding_in_float32(self, way: Callable[[E], NumericGap]) -> bool:
         try:
             with InFloat32():
                 self._exact = self._exact or self._gather()
@@ -160,7 +160,7 @@ class _Trial(Generic[E]):
             return False
 
 
-def _is_rounding(gap: Gap, evidence: Evidence, floor: float = 0.0) -> bool:
+def _is_rounding(gap: NumericGap, evidence: Evidence, floor: float = 0.0) -> bool:
     return gap.greatest <= floor or gap.greatest <= _TIMES * evidence.noise.usual
 
 
@@ -176,28 +176,28 @@ def _check_ahead(trial: _Trial[Chats], where: str) -> None:
         )
 
 
-def _packed(trial: _Trial[E], way: Callable[[E], Gap], what: str = "a log-probability") -> Path:
+def _packed(trial: _Trial[E], way: Callable[[E], NumericGap], what: str = "a log-probability") -> ProvenPath:
     """Return the packed path where the gap of ``way`` is rounding, else the plain one with the reason."""
     try:
         greatest, is_rounding = trial.judge(way)
     except attention.Unpackable as error:
-        return Path("plain", 0.0, str(error))
+        return ProvenPath("plain", 0.0, str(error))
     except Exception as error:  # models raise anything where they are not computed as they expect
-        return Path("plain", 0.0, f"a packed row fails: {type(error).__name__}: {_first_line(error)}")
+        return ProvenPath("plain", 0.0, f"a packed row fails: {type(error).__name__}: {_first_line(error)}")
     if is_rounding:
-        return Path("packed", greatest)
-    return Path("plain", 0.0, f"a packed row differs by {greatest:.2g} in {what}")
+        return ProvenPath("packed", greatest)
+    return ProvenPath("plain", 0.0, f"a packed row differs by {greatest:.2g} in {what}")
 
 
-def _written_plainly(trial: _Trial[Chats], why: str) -> Path:
+def _written_plainly(trial: _Trial[Chats], why: str) -> ProvenPath:
     """Return the plain path with the model's own cache where that is right, else the one without any."""
     try:
         greatest, is_rounding = trial.judge(lambda chats: chats.written(plain.PlainWriter))
     except Exception as error:  # as above
-        return Path("rereading", 0.0, f"{why}; its own cache fails: {type(error).__name__}: {_first_line(error)}")
+        return ProvenPath("rereading", 0.0, f"{why}; its own cache fails: {type(error).__name__}: {_first_line(error)}")
     if is_rounding:
-        return Path("plain", greatest, why)
-    return Path("rereading", 0.0, f"{why}; with its own cache it differs by {greatest:.2g}")
+        return ProvenPath("plain", greatest, why)
+    return ProvenPath("rereading", 0.0, f"{why}; with its own cache it differs by {greatest:.2g}")
 
 
 def _first_line(error: Exception) -> str:

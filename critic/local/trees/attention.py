@@ -1,13 +1,13 @@
 """Attention for packed rows, in place of the one that a transformers model comes with.
 
 The model runs over one row of tokens, ``[1, N]``, whatever that row holds: trees of chats to score, prompts to read,
-or the newest token of each answer that is being written. Who sees whom is the business of the `Plan` that goes with
-the row; every layer of the model calls it. So there is no padding, and no mask over the whole row.
+or the newest token of each answer that is being written. Who sees whom is the business of the `AttentionPlan` that
+goes with the row; every layer of the model calls it. So there is no padding, and no mask over the whole row.
 
-What a layer asks for beyond that (a window, a chunk, a cap on its scores, sinks) is its `Rule`. The model's own mask
-function says who sees whom by position; here it is asked with the positions in a chat's path, not in the row. What a
-layer asks for and nothing here computes is an error, never left out: `critic.local.proving.proof` then takes another
-way.
+What a layer asks for beyond that (a window, a chunk, a cap on its scores, sinks) is its `AttentionRule`. The model's
+own mask function says who sees whom by position; here it is asked with the positions in a chat's path, not in the row.
+What a layer asks for and nothing here computes is an error, never left out: `critic.local.proving.proof` then takes
+another way.
 
 Shapes: N tokens in the row, H query heads, K key-value heads, G = H / K, D numbers a head.
 """
@@ -25,9 +25,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import causal_mask_function
 
-from critic.chats.tokens import Span
+from critic.chats.tokens import SegmentSpan
 from critic.local.trees.kv_cache import KeyValueCache
-from critic.local.trees.span_gradient import Path, attend_spans
+from critic.local.trees.span_gradient import SpanPath, attend_spans
 
 NAME = "cai_packed"
 # What layers tell attention functions that changes nothing here: training's dropout is 0 in evaluation, positions are
@@ -70,7 +70,7 @@ CAUSAL = Mask(None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AttentionRule:
     """How one layer attends: scores are ``scale`` times the product, held below ``softcap``, beside ``sinks [H]``."""
 
     scale: float
@@ -79,15 +79,15 @@ class Rule:
     sinks: Tensor | None = None
 
 
-class Plan(Protocol):
+class AttentionPlan(Protocol):
     """Says who sees whom in one row of tokens."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule) -> Tensor:
         """Return ``[N, H, D]`` for ``query [H, N, D]``, ``key`` and ``value [K, N, D]`` of one layer."""
         ...
 
 
-_PLAN: ContextVar[Plan | None] = ContextVar("plan", default=None)
+_PLAN: ContextVar[AttentionPlan | None] = ContextVar("plan", default=None)
 
 
 def packed_attention(
@@ -101,7 +101,7 @@ def packed_attention(
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     *,
-    plan: Plan | None = None,
+    plan: AttentionPlan | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attend by ``plan``, or by that of `planned`: the signature is that of transformers' attention functions.
@@ -118,7 +118,7 @@ def packed_attention(
     layer = module.layer_idx
     assert isinstance(layer, int)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    rule = Rule(scale, attention_mask or CAUSAL, softcap, s_aux)
+    rule = AttentionRule(scale, attention_mask or CAUSAL, softcap, s_aux)
     return plan.attend(layer, query[0], key[0], value[0], rule).unsqueeze(0), None
 
 
@@ -154,7 +154,7 @@ def own(model: PreTrainedModel) -> str:
 
 
 @contextlib.contextmanager
-def planned(plan: Plan) -> Iterator[None]:
+def planned(plan: AttentionPlan) -> Iterator[None]:
     """Let layers attend by ``plan`` that pass none on to their attention, as some types' don't."""
     before = _PLAN.set(plan)
     try:
@@ -189,7 +189,13 @@ def attend_by(model: PreTrainedModel, name: str) -> None:
 
 
 def mixed(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, rule: Rule, sinks: Tensor | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    rule: AttentionRule,
+    sinks: Tensor | None,
 ) -> Tensor:
     """Return the values ``[..., W, D']``, mixed for each query ``[..., Q, D]`` by its scores of keys ``[..., W, D]``.
 
@@ -214,24 +220,23 @@ def mixed(
 class TreePlan:
     """Each span sees itself, causally, and all of its ancestors: one call a span, of exactly the keys it needs."""
 
-    def __init__(self, spans: list[Span], device: torch.device) -> None:
+    def __init__(self, spans: list[SegmentSpan], device: torch.device) -> None:
         self._sizes = [span.end - span.start for span in spans]
         number = {(span.start, span.end): i for i, span in enumerate(spans) if span.end > span.start}
         # Of each span that holds tokens: the spans that it sees, in order, itself the last.
-        self._seen = [
-            [number[a] for a in (*span.ancestors, (span.start, span.end)) if a in number]
-            for span in spans
-            if span.end > span.start
-        ]
+        self._seen = []
+        for span in spans:
+            if span.end > span.start:
+                self._seen.append([number[a] for a in (*span.ancestors, (span.start, span.end)) if a in number])
         held = [(span.start, span.end) for span in spans]
-        self._parts = [tuple(held[i] for i in seen) for seen in self._seen]
-        self._paths: dict[tuple[Mask, torch.dtype], list[Path]] = {}
+        self._parts = [tuple(map(held.__getitem__, seen)) for seen in self._seen]
+        self._paths: dict[tuple[Mask, torch.dtype], list[SpanPath]] = {}
         self._masks: dict[tuple[Mask, int, int], Tensor] = {}
         self._biases: dict[tuple[Mask, torch.dtype, int, int], Tensor] = {}
         self._device = device
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
-        """See `Plan`."""
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule) -> Tensor:
+        """See `AttentionPlan`."""
         if rule.softcap is None and rule.sinks is None and _gains_by_products(query):
             query, key, value = (x.to(computed_in(query)) for x in (query, key, value))
             return attend_spans(query, key, value, self._along(rule.mask, query.dtype), rule.scale)
@@ -241,50 +246,53 @@ class TreePlan:
         out = []
         for seen in self._seen:
             mine = queries[seen[-1]].unflatten(0, (len(key), -1))
-            k, v = (torch.cat([parts[i] for i in seen], 1) for parts in (keys, values))
+            k = torch.cat([keys[i] for i in seen], 1)
+            v = torch.cat([values[i] for i in seen], 1)
             limited = rule.mask.limits(k.shape[1])
             heads = mine.shape[1]
+            masked = limited or len(seen) > 1
+            sees = rule.mask if limited else CAUSAL
             span = mixed(
                 mine,
                 k.unsqueeze(1).expand(-1, heads, -1, -1),
                 v.unsqueeze(1).expand(-1, heads, -1, -1),
-                self._mask(rule.mask if limited else CAUSAL, mine.shape[2], k.shape[1])
-                if limited or len(seen) > 1
-                else None,
-                not limited and len(seen) == 1,
+                self._mask(sees, mine.shape[2], k.shape[1]) if masked else None,
+                not masked,
                 rule,
                 sinks,
             )
             out.append(span.flatten(0, 1).transpose(0, 1))
         return torch.cat(out)
 
-    def _along(self, mask: Mask, dtype: torch.dtype) -> list[Path]:
+    def _along(self, mask: Mask, dtype: torch.dtype) -> list[SpanPath]:
         """Return the path of each span that holds tokens, for products in ``dtype``."""
         if (mask, dtype) not in self._paths:
-            limited = [mask.limits(sum(end - start for start, end in parts)) for parts in self._parts]
+            limited = []
+            for parts in self._parts:
+                limited.append(mask.limits(sum(end - start for start, end in parts)))
             self._paths[mask, dtype] = [
-                Path(parts, partial(self._hidden, mask if limits else CAUSAL, dtype), not limits)
+                SpanPath(parts, partial(self._hidden, mask if limits else CAUSAL, dtype), not limits)
                 for parts, limits in zip(self._parts, limited, strict=True)
             ]
         return self._paths[mask, dtype]
 
     def _hidden(self, mask: Mask, dtype: torch.dtype, queries: int, keys: int) -> Tensor:
         """Return ``[queries, keys]``: 0 where one of a path's last ``queries`` tokens may look, else minus infinity."""
-        found = self._biases.get((mask, dtype, queries, keys))
-        if found is None:
+        bias = self._biases.get((mask, dtype, queries, keys))
+        if bias is None:
             sees = self._mask(mask, queries, keys)
-            found = torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, -torch.inf)
-            self._biases[mask, dtype, queries, keys] = found
-        return found
+            bias = torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, -torch.inf)
+            self._biases[mask, dtype, queries, keys] = bias
+        return bias
 
     def _mask(self, mask: Mask, queries: int, keys: int) -> Tensor:
         """Return ``[queries, keys]``: true where one of a path's last ``queries`` tokens may look."""
-        found = self._masks.get((mask, queries, keys))
-        if found is None:
+        sees = self._masks.get((mask, queries, keys))
+        if sees is None:
             places = torch.arange(keys, device=self._device)
-            found = mask.among(places[keys - queries :, None], places[None])
-            self._masks[mask, queries, keys] = found
-        return found
+            sees = mask.among(places[keys - queries :, None], places[None])
+            self._masks[mask, queries, keys] = sees
+        return sees
 
 
 def _gains_by_products(query: Tensor) -> bool:
@@ -301,12 +309,14 @@ def computed_in(states: Tensor) -> torch.dtype:
 class PrefillPlan(TreePlan):
     """Prompts, one span each, whose keys and values are kept in the ``slots`` of a cache (several for one prompt)."""
 
-    def __init__(self, spans: list[Span], slots: list[list[int]], cache: KeyValueCache, device: torch.device) -> None:
+    def __init__(
+        self, spans: list[SegmentSpan], slots: list[list[int]], cache: KeyValueCache, device: torch.device
+    ) -> None:
         super().__init__(spans, device)
         self._spans, self._slots, self._cache = spans, slots, cache
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
-        """See `Plan`."""
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule) -> Tensor:
+        """See `AttentionPlan`."""
         for span, slots in zip(self._spans, self._slots, strict=True):
             for slot in slots:
                 self._cache.store(layer, slot, key[:, span.start : span.end], value[:, span.start : span.end])
@@ -323,8 +333,8 @@ class DecodePlan:
         self._width = max(lengths) + 1
         self._masks: dict[Mask, Tensor] = {}
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
-        """See `Plan`."""
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule) -> Tensor:
+        """See `AttentionPlan`."""
         keys, values = self._cache.layer(layer, key, value)
         keys[self._slots, :, self._last] = key.transpose(0, 1)
         values[self._slots, :, self._last] = value.transpose(0, 1)

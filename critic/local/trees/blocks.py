@@ -41,8 +41,8 @@ def _counted(sees: Sees, first: int, last: int, size: int, device: torch.device)
     queries = torch.arange(first * BLOCK, last * BLOCK, device=device)[:, None]
     keys = torch.arange(blocks * BLOCK, device=device)[None]
     end = size - 1  # beyond it there are no tokens, and nothing is seen
-    found = sees(0, 0, queries.clamp(max=end), keys.clamp(max=end)) & (queries <= end) & (keys <= end)
-    return found.view(last - first, BLOCK, blocks, BLOCK).sum((1, 3))
+    seen = sees(0, 0, queries.clamp(max=end), keys.clamp(max=end)) & (queries <= end) & (keys <= end)
+    return seen.view(last - first, BLOCK, blocks, BLOCK).sum((1, 3))
 
 
 def _ordered(some_BB: Tensor) -> tuple[Tensor, Tensor]:

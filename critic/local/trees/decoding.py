@@ -23,7 +23,7 @@ _NUCLEUS = 1024
 
 
 @dataclass(eq=False)
-class Answer:
+class GrowingAnswer:
     """One answer being written. ``error`` is set where it could not go on, ``end`` is the token that ended it.
 
     ``logprobs`` takes the log-probability of each token that is drawn, ``end`` included, where a list is given.
@@ -49,7 +49,7 @@ class Answer:
         return len(self.prompt) + self.sampling.max_tokens
 
 
-class Texts(Protocol):
+class TextCoder(Protocol):
     """What turns chats into tokens and tokens into text (`critic.chats.chat.Chat`)."""
 
     def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
@@ -69,14 +69,14 @@ class Texts(Protocol):
         ...
 
 
-class Writer:
+class TreeWriter:
     """The answers under way, at most ``slots``: what every way of writing shares. Slot i belongs to ``answers[i]``."""
 
-    def __init__(self, model: PreTrainedModel, chat: Texts, stop_ids: frozenset[int], slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, chat: TextCoder, stop_ids: frozenset[int], slots: int) -> None:
         self._model, self._chat, self._stop_ids, self._slots = model, chat, stop_ids, slots
-        self.answers: list[Answer] = []
+        self.answers: list[GrowingAnswer] = []
 
-    def fits(self, answers: Sequence[Answer], cached_tokens: int) -> bool:
+    def fits(self, answers: Sequence[GrowingAnswer], cached_tokens: int) -> bool:
         """Whether ``answers`` can join without the cache growing beyond ``cached_tokens`` tokens in all."""
         everyone = [*self.answers, *answers]
         return len(everyone) <= self._slots and len(everyone) * max(a.need for a in everyone) <= cached_tokens
@@ -86,7 +86,7 @@ class Writer:
         """How many bytes are kept for each token of the answers under way."""
         raise NotImplementedError  # each way of writing has its own
 
-    def prefill(self, answers: Sequence[Answer]) -> None:
+    def prefill(self, answers: Sequence[GrowingAnswer]) -> None:
         """Read the prompts of ``answers``, and draw the first token of each."""
         raise NotImplementedError  # each way of writing has its own
 
@@ -94,20 +94,20 @@ class Writer:
         """Write the next token of ``count`` answers from the ``first`` on: of all of them unless told otherwise."""
         raise NotImplementedError  # each way of writing has its own
 
-    def remove(self, answer: Answer) -> None:
+    def remove(self, answer: GrowingAnswer) -> None:
         """Free the slot of ``answer``; the last answer moves into it."""
         hole, last = self.answers.index(answer), self.answers.pop()
         if last is not answer:
             self._move(len(self.answers), hole, last)
             self.answers[hole] = last
 
-    def _move(self, source: int, target: int, answer: Answer) -> None:
+    def _move(self, source: int, target: int, answer: GrowingAnswer) -> None:
         """Move what is kept of ``answer`` from one slot to another."""
 
-    def _chosen(self, first: int, count: int | None) -> list[Answer]:
+    def _chosen(self, first: int, count: int | None) -> list[GrowingAnswer]:
         return self.answers[first:] if count is None else self.answers[first : first + count]
 
-    def _append(self, answers: Sequence[Answer], tokens: Sequence[int]) -> None:
+    def _append(self, answers: Sequence[GrowingAnswer], tokens: Sequence[int]) -> None:
         """Append one token to each answer, and end those that are finished."""
         for answer, token in zip(answers, tokens, strict=True):
             if token < 0:
@@ -119,7 +119,7 @@ class Writer:
                 answer.ids.append(token)
                 self._end_at_text_or_length(answer)
 
-    def _end_at_text_or_length(self, answer: Answer) -> None:
+    def _end_at_text_or_length(self, answer: GrowingAnswer) -> None:
         if answer.sampling.stop:
             text, _ = self._chat.split(answer.prompt, answer.ids)
             if (cut := answer.sampling.stop_in(text)) is not None:
@@ -128,32 +128,34 @@ class Writer:
         if len(answer.ids) >= answer.sampling.max_tokens:
             self._finish(answer, "length")
 
-    def _finish(self, answer: Answer, finish: Literal["stop", "length"], cut: int | None = None) -> None:
+    def _finish(self, answer: GrowingAnswer, finish: Literal["stop", "length"], cut: int | None = None) -> None:
         """End ``answer``, whose text ends at ``cut`` where a stop text was found there."""
         text, reasoning = self._chat.split(answer.prompt, answer.ids)
         answer.done = Completion(text[:cut], finish, len(answer.prompt), len(answer.ids), reasoning)
 
 
-class Decoder(Writer):
+class Decoder(TreeWriter):
     """Writes with packed rows: one row for all prompts, and one for the newest tokens of all answers."""
 
-    def __init__(self, model: PreTrainedModel, chat: Texts, stop_ids: frozenset[int], slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, chat: TextCoder, stop_ids: frozenset[int], slots: int) -> None:
         super().__init__(model, chat, stop_ids, slots)
         self._head = vocabulary_head(model)
         self._cache = KeyValueCache(slots)
 
     @property
     def bytes_per_token(self) -> int:
-        """See `Writer`; known once a prompt has been read."""
+        """See `TreeWriter`; known once a prompt has been read."""
         return self._cache.bytes_per_token
 
-    def prefill(self, answers: Sequence[Answer]) -> None:
+    def prefill(self, answers: Sequence[GrowingAnswer]) -> None:
         """Read the prompts of ``answers``, all in one row and equal ones once, and draw the first token of each."""
         first = len(self.answers)
         self._cache.reserve(max(a.need for a in [*self.answers, *answers]), in_use=first)
         prompts = list(dict.fromkeys(a.prompt for a in answers))
         row = pack([from_ids(prompt) for prompt in prompts])
-        slots = [[first + i for i, a in enumerate(answers) if a.prompt == prompt] for prompt in prompts]
+        slots = []
+        for prompt in prompts:
+            slots.append([first + i for i, a in enumerate(answers) if a.prompt == prompt])
         hidden_ND = run(
             self._model, row.ids, row.positions, PrefillPlan(row.spans, slots, self._cache, self._model.device)
         )
@@ -166,14 +168,15 @@ class Decoder(Writer):
         """Write the next token of ``count`` answers from the ``first`` on: of all of them unless told otherwise."""
         answers = self._chosen(first, count)
         plan = DecodePlan(self._cache, first, [a.length for a in answers], self._model.device)
-        hidden_BD = run(self._model, [a.ids[-1] for a in answers], [a.length for a in answers], plan)
+        lengths = [a.length for a in answers]
+        hidden_BD = run(self._model, [a.ids[-1] for a in answers], lengths, plan)
         self._append(answers, draw(self._head(hidden_BD).float(), answers))
 
-    def _move(self, source: int, target: int, answer: Answer) -> None:
+    def _move(self, source: int, target: int, answer: GrowingAnswer) -> None:
         self._cache.move(source, target, answer.length)
 
 
-def draw(logits_BV: Tensor, answers: Sequence[Answer]) -> list[int]:
+def draw(logits_BV: Tensor, answers: Sequence[GrowingAnswer]) -> list[int]:
     """Return the next token of each answer by its own sampling parameters; -1 where its logits hold a NaN.
 
     Temperature 0 takes the likeliest. Otherwise one uniform number an answer is looked up in the cumulative
@@ -193,11 +196,9 @@ def draw(logits_BV: Tensor, answers: Sequence[Answer]) -> list[int]:
     chosen_S = torch.tensor(sampled, device=device)
     heat_S1 = torch.tensor([[answers[i].sampling.temperature] for i in sampled], device=device)
     p_SV = ((logits_BV[chosen_S] - best.values[chosen_S, None]) / heat_S1).softmax(-1)
-    drawn_S = _look_up(
-        p_SV,
-        [answers[i].sampling.top_p for i in sampled],
-        torch.tensor([answers[i].rng.random() for i in sampled], dtype=torch.float64, device=device),
-    )
+    top_p_S = [answers[i].sampling.top_p for i in sampled]
+    chances_S = [answers[i].rng.random() for i in sampled]
+    drawn_S = _look_up(p_SV, top_p_S, torch.tensor(chances_S, dtype=torch.float64, device=device))
     logprobs_S = p_SV.gather(1, drawn_S[:, None])[:, 0].log()
     tokens_B = tokens_B.index_copy(0, chosen_S, drawn_S).where(valid_B, -1)
     fetched = torch.cat([tokens_B.double(), logprobs_S.double()]).tolist()  # float64 holds both exactly

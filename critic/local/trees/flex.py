@@ -11,28 +11,28 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
-from critic.chats.tokens import Span
-from critic.local.trees.attention import Mask, Plan, Rule, TreePlan, computed_in
+from critic.chats.tokens import SegmentSpan
+from critic.local.trees.attention import AttentionPlan, AttentionRule, Mask, TreePlan, computed_in
 from critic.local.trees.blocks import block_mask
 
 
 class FlexPlan:
     """Each span sees itself, causally, and all of its ancestors; blocks of the mask that are empty are not computed."""
 
-    def __init__(self, spans: list[Span], device: torch.device) -> None:
+    def __init__(self, spans: list[SegmentSpan], device: torch.device) -> None:
         self._node_N, self._sees_SS = relation(spans, device)
         self._place_N = places(spans, device)
         self._blocks: dict[Mask, BlockMask] = {}
         kernel: Any = flex_attention
         self._kernel = _compiled() if device.type == "cuda" else kernel
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
-        """See `critic.local.trees.attention.Plan`."""
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule) -> Tensor:
+        """See `critic.local.trees.attention.AttentionPlan`."""
         # Under autocast layers give queries and keys in float32 and values in bfloat16: all three are cast here, so
         # that the gradient, too, goes through casts that autograd knows.
         query, key, value = (states.to(computed_in(query)) for states in (query, key, value))
         more = {} if rule.sinks is None else {"return_aux": AuxRequest(lse=True)}
-        found = self._kernel(
+        attended = self._kernel(
             query[None],
             key[None],
             value[None],
@@ -42,9 +42,9 @@ class FlexPlan:
             enable_gqa=len(query) != len(key),
             **more,
         )
-        mixed: Tensor = found if rule.sinks is None else found[0]
+        mixed: Tensor = attended if rule.sinks is None else attended[0]
         if rule.sinks is not None:  # a sink takes its share of the probability, and gives nothing
-            mixed = mixed * (found[1].lse - rule.sinks.float()[None, :, None]).sigmoid()[..., None].to(mixed.dtype)
+            mixed = mixed * (attended[1].lse - rule.sinks.float()[None, :, None]).sigmoid()[..., None].to(mixed.dtype)
         return mixed[0].transpose(0, 1)
 
     def _block(self, mask: Mask) -> BlockMask:
@@ -63,12 +63,12 @@ class FlexPlan:
         return block_mask(mask, len(node_N), node_N.device)
 
 
-def tree_plan(spans: list[Span], device: torch.device) -> Plan:
+def tree_plan(spans: list[SegmentSpan], device: torch.device) -> AttentionPlan:
     """Return the attention plan for packed trees that is the fastest on ``device``."""
     return FlexPlan(spans, device) if device.type == "cuda" else TreePlan(spans, device)
 
 
-def relation(spans: list[Span], device: torch.device) -> tuple[Tensor, Tensor]:
+def relation(spans: list[SegmentSpan], device: torch.device) -> tuple[Tensor, Tensor]:
     """Return which span each of N tokens is in, ``[N]``, and which of S spans sees which, ``[S, S]``."""
     number = {(span.start, span.end): i for i, span in enumerate(spans) if span.end > span.start}
     sees = torch.eye(len(spans), dtype=torch.bool)
@@ -81,13 +81,13 @@ def relation(spans: list[Span], device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.tensor(node, device=device), sees.to(device)
 
 
-def places(spans: list[Span], device: torch.device) -> Tensor:
+def places(spans: list[SegmentSpan], device: torch.device) -> Tensor:
     """Return the position of each of N tokens in its path, ``[N]``."""
-    found: list[int] = []
+    depths: list[int] = []
     for span in spans:
         depth = sum(end - start for start, end in span.ancestors)
-        found += range(depth, depth + span.end - span.start)
-    return torch.tensor(found, device=device)
+        depths += range(depth, depth + span.end - span.start)
+    return torch.tensor(depths, device=device)
 
 
 def _capped(softcap: float) -> Callable[..., Tensor]:

@@ -25,8 +25,8 @@ def log_sum_exp(logits_RV: Tensor) -> Tensor:
 
 def log_probabilities(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
     """Return the log-probability of each target, ``[M]``, in float32. The gradient has the type of the logits."""
-    found: Tensor = _LogProbabilities.apply(logits_MV, targets_M)  # type: ignore[no-untyped-call]  # untyped in torch
-    return found
+    logprobs_M: Tensor = _LogProbabilities.apply(logits_MV, targets_M)  # type: ignore[no-untyped-call]  # untyped in torch
+    return logprobs_M
 
 
 class _LogProbabilities(torch.autograd.Function):

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from critic.chats.tokens import TokenRead, TokenTree, path
 from critic.engine import Score
 from critic.local.trees import attention
-from critic.local.trees.decoding import Answer, Texts, Writer, draw
+from critic.local.trees.decoding import GrowingAnswer, TextCoder, TreeWriter, draw
 from critic.local.trees.prefix_tree import as_score
 
 # Under these names models hand out what they keep of a chat, and take it back.
@@ -57,13 +57,13 @@ def score_pairs(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
     several = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
     scores = []
     for tree in trees:
-        found = []
+        of_tree = []
         for read in tree.reads:
             ids, starts = _chat(tree, read.segment)
             types = (torch.arange(len(ids), device=model.device) >= starts[read.segment]).long()[None]
             given = {"token_type_ids": types} if several else {}
-            found.append(Score(rewards(model, ids, **given), read.tokens))
-        scores.append(tuple(found))
+            of_tree.append(Score(rewards(model, ids, **given), read.tokens))
+        scores.append(tuple(of_tree))
     return scores
 
 
@@ -108,41 +108,41 @@ def _chat(tree: TokenTree, end: int) -> tuple[list[int], dict[int, int]]:
     return ids, starts
 
 
-class PlainWriter(Writer):
+class PlainWriter(TreeWriter):
     """Writes each answer on its own, a token at a time, with what the model itself keeps of a chat."""
 
-    def __init__(self, model: PreTrainedModel, chat: Texts, stop_ids: frozenset[int], slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, chat: TextCoder, stop_ids: frozenset[int], slots: int) -> None:
         super().__init__(model, chat, stop_ids, slots)
         self._kept: dict[int, dict[str, Any]] = {}
 
-    def prefill(self, answers: Sequence[Answer]) -> None:
-        """See `Writer`."""
+    def prefill(self, answers: Sequence[GrowingAnswer]) -> None:
+        """See `TreeWriter`."""
         first = [self._read(answer, answer.prompt, {}) for answer in answers]
         self.answers += answers
         self._append(answers, draw(torch.stack(first), answers))
 
     def step(self, first: int = 0, count: int | None = None) -> None:
-        """See `Writer`."""
+        """See `TreeWriter`."""
         answers = self._chosen(first, count)
         logits = [self._next(answer) for answer in answers]
         self._append(answers, draw(torch.stack(logits), answers))
 
-    def remove(self, answer: Answer) -> None:
-        """See `Writer`."""
+    def remove(self, answer: GrowingAnswer) -> None:
+        """See `TreeWriter`."""
         self._kept.pop(id(answer), None)
         super().remove(answer)
 
     @property
     def bytes_per_token(self) -> int:
-        """See `Writer`."""
+        """See `TreeWriter`."""
         kept = sum(_bytes(self._kept.get(id(answer))) for answer in self.answers)
         return kept // max(1, sum(answer.length for answer in self.answers))
 
-    def _next(self, answer: Answer) -> Tensor:
+    def _next(self, answer: GrowingAnswer) -> Tensor:
         """Return the logits ``[V]`` of the next token of ``answer``."""
         return self._read(answer, answer.ids[-1:], self._kept[id(answer)])
 
-    def _read(self, answer: Answer, ids: Sequence[int], given: dict[str, Any]) -> Tensor:
+    def _read(self, answer: GrowingAnswer, ids: Sequence[int], given: dict[str, Any]) -> Tensor:
         with attention.attending(self._model, attention.own(self._model)):
             out = _forward(self._model, ids, use_cache=True, **given)
         kept = {name: out[name] for name in _KEPT if out.get(name) is not None}
@@ -156,10 +156,10 @@ class PlainWriter(Writer):
 class RereadingWriter(PlainWriter):
     """Writes each answer on its own, and reads the whole chat again for each token: for models that keep nothing."""
 
-    def _next(self, answer: Answer) -> Tensor:
+    def _next(self, answer: GrowingAnswer) -> Tensor:
         return self._read(answer, (*answer.prompt, *answer.ids), {})
 
-    def _read(self, answer: Answer, ids: Sequence[int], given: dict[str, Any]) -> Tensor:
+    def _read(self, answer: GrowingAnswer, ids: Sequence[int], given: dict[str, Any]) -> Tensor:
         with attention.attending(self._model, attention.own(self._model)):
             return chat_logits(self._model, ids, [len(ids) - 1])[0]
 

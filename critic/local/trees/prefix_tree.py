@@ -5,17 +5,17 @@ Trees are packed into one row (`tokens.pack`), the model runs over it once with 
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from critic.chats.tokens import TokenTree, pack
+from critic.chats.tokens import TokenRead, TokenTree, pack
 from critic.engine import Score
 from critic.local.trees import attention
-from critic.local.trees.attention import Plan
+from critic.local.trees.attention import AttentionPlan
 from critic.local.trees.flex import tree_plan
 from critic.local.trees.normaliser import log_sum_exp
 
@@ -32,16 +32,19 @@ def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
         return [() for _ in trees]
     hidden_ND = run(model, row.ids, row.positions, tree_plan(row.spans, model.device))
     if not targets:
-        found = iter(rewards(output_head(model), hidden_ND, places))
-        return [tuple(Score(next(found), read.tokens) for read in tree.reads) for tree in trees]
+        read_values = iter(rewards(output_head(model), hidden_ND, places))
+        return _by_tree(trees, lambda read: Score(next(read_values), read.tokens))
     values = iter(token_logprobs(vocabulary_head(model), hidden_ND, places, targets))
-    return [
-        tuple(as_score([next(values) for _ in read.targets], read.summed, read.tokens) for read in tree.reads)
-        for tree in trees
-    ]
+    return _by_tree(trees, lambda read: as_score([next(values) for _ in read.targets], read.summed, read.tokens))
 
 
-def run(model: PreTrainedModel, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan) -> Tensor:
+def _by_tree(trees: Sequence[TokenTree], score: Callable[[TokenRead], Score]) -> list[tuple[Score, ...]]:
+    return [tuple(map(score, tree.reads)) for tree in trees]
+
+
+def run(
+    model: PreTrainedModel, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: AttentionPlan
+) -> Tensor:
     """Return the last hidden states ``[N, hidden]`` of a row of N tokens.
 
     Layers that pass nothing on to their attention can be computed, but not trained: gradient checkpointing computes

@@ -29,7 +29,7 @@ Part = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class SpanPath:
     """The parts of the row that a span sees, itself the last. ``hidden`` gives what it does not see of them.
 
     That is a function of a number of queries and one of keys, to 0 where one of the path's last Q tokens sees one of
@@ -42,20 +42,20 @@ class Path:
     is_causal: bool
 
 
-def attend_spans(query: Tensor, key: Tensor, value: Tensor, paths: Sequence[Path], scale: float) -> Tensor:
+def attend_spans(query: Tensor, key: Tensor, value: Tensor, paths: Sequence[SpanPath], scale: float) -> Tensor:
     """Return ``[N, H, D]`` for ``query [H, N, D]``, ``key`` and ``value [K, N, D]``, all of one type.
 
     ``paths`` holds one for each span that has tokens.
     """
-    found: Tensor = _Spans.apply(query, key, value, paths, scale)  # type: ignore[no-untyped-call]  # untyped in torch
-    return found
+    mixed: Tensor = _Spans.apply(query, key, value, paths, scale)  # type: ignore[no-untyped-call]  # untyped in torch
+    return mixed
 
 
 class _Spans(torch.autograd.Function):
     """See `attend_spans`."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, paths: Sequence[Path], scale: float) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, paths: Sequence[SpanPath], scale: float) -> Tensor:
         """Attend span by span."""
         ctx.save_for_backward(query, key, value)
         ctx.paths, ctx.scale = paths, scale
@@ -106,7 +106,7 @@ def _block(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of ``query [K, GQ, D]``, ``keys`` and ``values [K, W, D]``.
 
-    ``hidden`` is of a `Path`, and of the queries and keys that are some: those that fill up are behind them.
+    ``hidden`` is of a `SpanPath`, and of the queries and keys that are some: those that fill up are behind them.
     """
     queries, width = hidden.shape
     scores = torch.bmm(query, keys.transpose(1, 2)).mul_(scale)
@@ -120,7 +120,7 @@ def _block(
     return torch.bmm(to_scores, keys).mul_(scale), to_keys, to_values
 
 
-def _blocks(path: Path, heads: int) -> Iterator[tuple[Part, int]]:
+def _blocks(path: SpanPath, heads: int) -> Iterator[tuple[Part, int]]:
     """Yield parts of a span, and how many of its path's tokens lie before the end of each."""
     start, end = path.parts[-1]
     before = sum(last - first for first, last in path.parts[:-1])

@@ -30,7 +30,7 @@ _CRITIQUED = ("statement", "critique", "examples")
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class ForeseenJudgement:
     """What becomes of one judgement: of candidates ``first`` and ``second`` of a row, for one group.
 
     Probabilities are that the first is better, None where there is none; ``low`` and ``high`` are equal where the new
@@ -59,19 +59,19 @@ class Foresight:
     stays: int = 0
     questions: int = 0
     revisions: int = 0
-    flips: list[Foreseen] = field(default_factory=list)
-    may_flip: list[Foreseen] = field(default_factory=list)
+    flips: list[ForeseenJudgement] = field(default_factory=list)
+    may_flip: list[ForeseenJudgement] = field(default_factory=list)
 
-    def add(self, found: Foreseen) -> None:
+    def add(self, judgement: ForeseenJudgement) -> None:
         """Count one judgement."""
-        self.questions += found.missing
-        match found.certainty:
+        self.questions += judgement.missing
+        match judgement.certainty:
             case "stays":
                 self.stays += 1
             case "flips":
-                self.flips.append(found)
+                self.flips.append(judgement)
             case "may_flip":
-                self.may_flip.append(found)
+                self.may_flip.append(judgement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +101,15 @@ class Foreseer:
 
     def look(self, rows: Iterable[Row]) -> Foresight:
         """Return what becomes of all judgements of ``rows``."""
-        found = Foresight()
+        foresight = Foresight()
         for row in rows:
             rewritten = [self._rewritten(row.prompt, number, chain) for number, chain in enumerate(row.chains)]
-            found.revisions += sum(rewritten)
+            foresight.revisions += sum(rewritten)
             for judgement in self._row(row, [rounds > 0 for rounds in rewritten]):
-                found.add(judgement)
-        return found
+                foresight.add(judgement)
+        return foresight
 
-    def _row(self, row: Row, rewritten: Sequence[bool]) -> Iterator[Foreseen]:
+    def _row(self, row: Row, rewritten: Sequence[bool]) -> Iterator[ForeseenJudgement]:
         places = _places(row, self._pairs_revisions)
         before = {(j.first, j.second, j.group): j for j in row.judgements}
         votes = _Stored(row.judgements, self.known, self.jurors)
@@ -124,7 +124,7 @@ class Foreseer:
             for group in {group for one, other, group in before if (one, other) == (first, second)} - asked.keys():
                 gone = before[first, second, group].probability
                 place = (row.row, row.where, first, second, group)
-                yield Foreseen(*place, gone, None, None, 0, "flips", "group_is_gone")
+                yield ForeseenJudgement(*place, gone, None, None, 0, "flips", "group_is_gone")
 
     @property
     def _pairs_revisions(self) -> bool:
@@ -143,7 +143,7 @@ class Foreseer:
         votes: "_Stored",
         principles: tuple[Principle, ...],
         again: bool,
-    ) -> Foreseen:
+    ) -> ForeseenJudgement:
         about = (row.row, row.where, *place)
         before = old.probability if old is not None else None
         held: list[Vote] = []
@@ -155,7 +155,7 @@ class Foreseer:
                 missing += () if stored else [_missing(juror, principle)]
         low, high = (self._verdict([*held, *_at(missing, odds)], principles) for odds in (-CLIP, CLIP))
         change, certainty = _told(old, low, high)
-        return Foreseen(
+        return ForeseenJudgement(
             *about, before, low.probability, high.probability, len(missing), certainty, change, rewritten=again
         )
 
@@ -206,9 +206,9 @@ class _Stored:
             return self._votes.get((*about, group if juror.mode.reads == "rewards" else None), [])
         own = (*about, asked, principle.id)
         key = own if own in self._votes else self._names.get((*about, asked))
-        found = self._votes.get(key, [])
+        votes = self._votes.get(key, [])
         named = {"principle": principle.id, "principle_digest": principle.digest}
-        return [vote.model_copy(update=named) for vote in found]
+        return [vote.model_copy(update=named) for vote in votes]
 
 
 def _asked_of(juror: _Juror, principles: Sequence[Principle]) -> Sequence[Principle]:

@@ -18,20 +18,22 @@ PACKAGES = ("cai-feedback", "torch", "transformers", "tokenizers", "vllm", "open
 def manifest(results: Results) -> dict[str, Any]:
     """Return the manifest as plain data. ``written`` and the machine may differ between equal runs, nothing else."""
     exported = results.exported
+    engines = {name: dict(capabilities) for name, capabilities in results.engines.items()}
+    counts = {
+        "rows": exported.rows,
+        "calls": results.calls,
+        **{table: file.records for table, file in exported.files.items()},
+    }
     return {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": dict(results.config),
         "provenance": results.provenance.model_dump(),
-        "engines": {name: dict(found) for name, found in results.engines.items()},
+        "engines": engines,
         "kinship": results.kinship(),
         "packages": _versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "counts": {
-            "rows": exported.rows,
-            "calls": results.calls,
-            **{table: file.records for table, file in exported.files.items()},
-        },
+        "counts": counts,
         "quarantined": dict(sorted(results.quarantined.items())),
         "warnings": results.warnings(),
         "exports": {
@@ -50,8 +52,8 @@ def write_manifest(results: Results, directory: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            installed[package] = version(package)
+    return installed

@@ -61,9 +61,9 @@ def foresee(directory: Path, new: Constitution, others: Iterable[Constitution] =
     with closing(open_rows(directory)) as store:
         config = read_config(store, directory)
         foreseer = Foreseer.of(config, new, [*others, *_own(config)])
-        found = foreseer.look(store.rows())
-    differ = config.templates != prompts.template_hashes()
-    return Foreseen(config.constitution, config.constitution_hash, differ, found)
+        foresight = foreseer.look(store.rows())
+    differ = config.templates != prompts.template_digests()
+    return Foreseen(config.constitution, config.constitution_hash, differ, foresight)
 
 
 def _own(config: RunConfig) -> list[Constitution]:

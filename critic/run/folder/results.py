@@ -51,7 +51,7 @@ class Results:
 
     def warnings(self) -> list[str]:
         """Return what a user of the data must know."""
-        found = list(warnings(self.statistics, self.quarantined.total()))
+        sentences = list(warnings(self.statistics, self.quarantined.total()))
         for judge, kin in self.kinship().items():
             if kin != "unknown":
                 what = (
@@ -59,13 +59,13 @@ class Results:
                     if kin == "same model"
                     else f"of the policy's family ({self.config['policy']['name']})"
                 )
-                found.append(f"The judge {judge} is {what}: models favour answers of their own kind.")
-        found += [self._one_family(family) for family in self._families_everywhere()]
+                sentences.append(f"The judge {judge} is {what}: models favour answers of their own kind.")
+        sentences += [self._one_family(family) for family in self._families_everywhere()]
         if self.provenance.judge == DEMONSTRATION_JUDGE:
-            found.append(
+            sentences.append(
                 f"The judge is {DEMONSTRATION_JUDGE}: it shows the machinery, its labels are not worth training on."
             )
-        return found
+        return sentences
 
     def _families_everywhere(self) -> list[str]:
         """Families of the policy that wrote the answers and of all judges: what is trained on this has met no other."""
@@ -116,8 +116,8 @@ def gather(
             yield refused
 
     exported = export(counted_rows, counted_quarantine, provenance, directory, format, reasoning)
-    found = causes.commonest()
-    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines, found, retest)
+    commonest = causes.commonest()
+    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines, commonest, retest)
 
 
 def _identity(saved: Mapping[str, Any]) -> Identity:

@@ -207,8 +207,8 @@ class ShardStore:
         path = self._path(row // self.rows_a_shard)
         if not path.exists():
             return None
-        found = pq.read_table(path, columns=["result"], filters=[("row", "==", row)]).column("result").to_pylist()
-        return Row.model_validate_json(found[0]) if found and found[0] is not None else None
+        results = pq.read_table(path, columns=["result"], filters=[("row", "==", row)]).column("result").to_pylist()
+        return Row.model_validate_json(results[0]) if results and results[0] is not None else None
 
     def rows(self) -> Iterator[Row]:
         """Every result under the plan that the directory was last opened with, in the order of the input."""

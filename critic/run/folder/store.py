@@ -19,7 +19,7 @@ from base.errors import InputError
 from critic.calls.ledger import Answer, Claims
 from critic.records import Provenance, Quarantined, Row
 from critic.run.config import agree
-from critic.run.execute import Known
+from critic.run.execute import KnownRow
 from critic.run.folder.writer import Writer
 
 _TABLES = """
@@ -115,8 +115,8 @@ class RunStore(Claims):
 
     def get(self, key: str) -> Answer | None:
         """See `Ledger.get`."""
-        found = self._db.execute("SELECT answer FROM calls WHERE key = ?", (bytes.fromhex(key),)).fetchone()
-        answer: Answer | None = json.loads(found[0]) if found else None
+        row = self._db.execute("SELECT answer FROM calls WHERE key = ?", (bytes.fromhex(key),)).fetchone()
+        answer: Answer | None = json.loads(row[0]) if row else None
         return answer
 
     async def commit(self, key: str, answer: Answer, cost: float) -> None:
@@ -149,7 +149,7 @@ class RunStore(Claims):
             ).fetchone()
         )
 
-    def known(self) -> Iterator[Known]:
+    def known(self) -> Iterator[KnownRow]:
         """Every row that has a result under the very config that the run was opened with, in the order of the input.
 
         Where that holds the input's hash, these rows need not be read again.
@@ -162,7 +162,7 @@ class RunStore(Claims):
             ).fetchall()
             if not page:
                 return
-            yield from (Known(row, place, item.hex()) for row, place, item in page)
+            yield from (KnownRow(row, place, item.hex()) for row, place, item in page)
             after = page[-1][0]
 
     async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
@@ -198,8 +198,8 @@ class RunStore(Claims):
 
     def row(self, row: int) -> Row | None:
         """The result at one position of the input, or None."""
-        found = self._db.execute("SELECT result FROM rows WHERE row = ? AND result IS NOT NULL", (row,)).fetchone()
-        return Row.model_validate_json(found[0]) if found else None
+        stored = self._db.execute("SELECT result FROM rows WHERE row = ? AND result IS NOT NULL", (row,)).fetchone()
+        return Row.model_validate_json(stored[0]) if stored else None
 
     def quarantined(self) -> Iterator[Quarantined]:
         """Every row without a result under that plan, in the order of the input."""
@@ -214,14 +214,14 @@ class RunStore(Claims):
 
     def provenance(self) -> Provenance:
         """What every label of the run comes from. Raises `InputError` where the directory holds no run's labels."""
-        found = self._meta("provenance")
-        if found is None:
+        text = self._meta("provenance")
+        if text is None:
             raise InputError(
                 "this directory holds the answers of a measurement or of an unfinished start, and no labels",
                 where=str(self._directory),
                 fix="`cai generate` and `cai judge` make runs; a measurement's figures are in its .json file.",
             )
-        return Provenance.model_validate_json(found)
+        return Provenance.model_validate_json(text)
 
     def set_provenance(self, provenance: Provenance, plan: str) -> None:
         """Store what every label of the run comes from, and the plan of the rows that it holds for.
@@ -252,8 +252,8 @@ class RunStore(Claims):
 
     def pace(self) -> tuple[int, float]:
         """Rows that were run in this directory, and the seconds they took: what a plan's time is based on."""
-        found = json.loads(self._meta("pace") or "[0, 0.0]")
-        return int(found[0]), float(found[1])
+        stored = json.loads(self._meta("pace") or "[0, 0.0]")
+        return int(stored[0]), float(stored[1])
 
     def add_pace(self, rows: int, seconds: float) -> None:
         """Count rows that were run, and their seconds."""
@@ -275,8 +275,8 @@ class RunStore(Claims):
     def _meta(self, key: str) -> str | None:
         if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             return None
-        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return str(found[0]) if found else None
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else None
 
     def _set_meta(self, key: str, value: str) -> None:
         with self._db:

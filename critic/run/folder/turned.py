@@ -26,7 +26,7 @@ _STAY: tuple[Change, ...] = ("kept_side", "stayed_tie", "stayed_unreadable")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnedJudgement:
     """A judgement that is another one now. Probabilities are that the first is better, None where there is none."""
 
     row: int
@@ -48,7 +48,7 @@ class Turned:
     pairs_before: int = 0
     pairs_after: int = 0
     judgements: Counter[Change] = field(default_factory=Counter)
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[TurnedJudgement] = field(default_factory=list)
 
 
 def changed(replaced: Iterable[tuple[Row, Row | None]], *, turns: bool, rows: int) -> Turned | None:
@@ -58,8 +58,8 @@ def changed(replaced: Iterable[tuple[Row, Row | None]], *, turns: bool, rows: in
     """
     if not turns and not rows:
         return None
-    found = compare(replaced)
-    return found if turns or found.rows else None
+    turned = compare(replaced)
+    return turned if turns or turned.rows else None
 
 
 def compare(replaced: Iterable[tuple[Row, Row | None]]) -> Turned:
@@ -67,29 +67,29 @@ def compare(replaced: Iterable[tuple[Row, Row | None]]) -> Turned:
 
     Judgements are matched by the answers that they compare: where those were written again, none is the other's.
     """
-    found = Turned()
+    turned = Turned()
     for old, new in replaced:
-        found.rows += 1
-        found.pairs_before += len(old.pairs)
+        turned.rows += 1
+        turned.pairs_before += len(old.pairs)
         if new is None:
-            found.lost += 1
+            turned.lost += 1
             continue
-        found.pairs_after += len(new.pairs)
-        _add(found, old, new)
-    return found
+        turned.pairs_after += len(new.pairs)
+        _add(turned, old, new)
+    return turned
 
 
-def _add(found: Turned, old: Row, new: Row) -> None:
+def _add(turned: Turned, old: Row, new: Row) -> None:
     before, after = _by_answers(old), _by_answers(new)
     for key in before.keys() & after.keys():
         one, other = before[key], after[key]
         change = change_of(one, other)
-        found.judgements[change] += 1
+        turned.judgements[change] += 1
         if change not in _STAY:
             place = (new.row, new.where, other.first, other.second, other.group)
-            found.turns.append(Turn(*place, change, one.probability, other.probability))
-    found.judgements["group_is_gone"] += len(before.keys() - after.keys())
-    found.judgements["group_is_new"] += len(after.keys() - before.keys())
+            turned.turns.append(TurnedJudgement(*place, change, one.probability, other.probability))
+    turned.judgements["group_is_gone"] += len(before.keys() - after.keys())
+    turned.judgements["group_is_new"] += len(after.keys() - before.keys())
 
 
 def _by_answers(row: Row) -> dict[tuple[str, str, str | None], Judgement]:

@@ -102,7 +102,8 @@ class Weighing:
         changes = self.changes
         changes.pairs_before += len(before.pairs)
         changes.pairs_after += len(after.pairs)
-        old, new = ({(j.first, j.second, j.group): j for j in row.judgements} for row in (before, after))
+        old = {(j.first, j.second, j.group): j for j in before.judgements}
+        new = {(j.first, j.second, j.group): j for j in after.judgements}
         changes.judgements.update(change_of(old.get(place), new.get(place)) for place in old | new)
         counting = {id(vote) for vote in after.votes()}
         for vote in before.votes():
@@ -117,17 +118,17 @@ class Weighing:
 
 def _comparisons(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
     """Judgements of the same two candidates together: one for each of the run's groups."""
-    found: dict[tuple[int, int], list[Judgement]] = {}
+    by_pair: dict[tuple[int, int], list[Judgement]] = {}
     for judgement in judgements:
-        found.setdefault((judgement.first, judgement.second), []).append(judgement)
-    return list(found.values())
+        by_pair.setdefault((judgement.first, judgement.second), []).append(judgement)
+    return list(by_pair.values())
 
 
 def _votes(comparison: Sequence[Judgement], group: str | None, principles: Sequence[Principle]) -> tuple[Vote, ...]:
     """The votes that count in a group, in the order that a jury gives them: by juror, then by principle."""
     places = {(principle.id, principle.digest): place for place, principle in enumerate(principles)}
     jurors: dict[tuple[str, str], int] = {}
-    found: list[tuple[int, int, Vote]] = []
+    placed: list[tuple[int, int, Vote]] = []
     for judgement in comparison:
         for vote in judgement.votes:
             juror = jurors.setdefault((vote.judge, vote.mode), len(jurors))
@@ -136,11 +137,11 @@ def _votes(comparison: Sequence[Judgement], group: str | None, principles: Seque
             else:
                 place = 0 if principles and judgement.group == group else None
             if place is not None:
-                found.append((juror, place, vote))
-    return tuple(vote for _, _, vote in sorted(found, key=lambda one: one[:2]))
+                placed.append((juror, place, vote))
+    return tuple(vote for _, _, vote in sorted(placed, key=lambda one: one[:2]))
 
 
-class Outcome(Protocol):
+class ComparisonOutcome(Protocol):
     """What a comparison came to: a `critic.records.Judgement`, or a `critic.judging.aggregate.Verdict`."""
 
     @property
@@ -154,7 +155,7 @@ class Outcome(Protocol):
         ...
 
 
-def change_of(before: Outcome | None, after: Outcome | None) -> Change:
+def change_of(before: ComparisonOutcome | None, after: ComparisonOutcome | None) -> Change:
     """Say how one outcome became another; None stands for a group that is not there."""
     if before is None or after is None:
         return "group_is_new" if before is None else "group_is_gone"

@@ -68,13 +68,14 @@ def _feature(field: pa.Field) -> dict[str, Any]:
 
 def _body(results: Results) -> list[str]:
     made = results.provenance
+    warned = [f"> **Warning.** {_text(warning)}\n" for warning in results.warnings()]
     return [
         f"# AI feedback under {_text(made.constitution)}",
         "",
         "Preference pairs, revised answers and the judgements behind them, labelled by a model under a constitution.",
         "**Every label here is a model's** (`source: ai`); no person has checked them.",
         "",
-        *(f"> **Warning.** {_text(warning)}\n" for warning in results.warnings()),
+        *warned,
         "## How it was made",
         "",
         *_table(

@@ -2,7 +2,7 @@
 
 from critic.pages.heat import HeatMap
 from critic.pages.page import Picture
-from critic.pages.plots import Color, Curves, Histogram, Line
+from critic.pages.plots import Color, Curves, Histogram, PlotLine
 from critic.pages.scales import linear, logarithmic, shares
 from critic.pages.strips import Bars, Dot, Series, Strips
 from critic.run.folder.results import Results
@@ -50,9 +50,9 @@ def _lengths(statistics: RunStatistics) -> Curves | None:
     first, last = max(0, min(filled) - 1), min(len(LENGTH_EDGES), max(filled) + 2)
     edges = (1, *LENGTH_EDGES)[first : last + 1]
 
-    def line(name: str, lengths: Lengths, color: Color) -> Line:
+    def line(name: str, lengths: Lengths, color: Color) -> PlotLine:
         counts = lengths.bins[first : last + 1]
-        return Line(name, tuple(zip(edges, counts, strict=True)), color, dashed=name == "rejected")
+        return PlotLine(name, tuple(zip(edges, counts, strict=True)), color, dashed=name == "rejected")
 
     return Curves(
         lines=tuple(line(*side) for side in sides),

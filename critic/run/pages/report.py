@@ -97,8 +97,9 @@ def _voices(row: Row, pair: PreferencePair) -> dict[str, Any]:
     odds = {name: sign * mean for name, mean in principle_log_odds(votes).items() if mean}
     whole = odds.pop(None, None)
     ordered = sorted(odds, key=lambda name: -abs(odds[name]))
+    favour = [f"{name} {odds[name]:+.2f}" for name in ordered if odds[name] > 0][:NAMED]
     return {
-        "favour": [f"{name} {odds[name]:+.2f}" for name in ordered if odds[name] > 0][:NAMED],
+        "favour": favour,
         "against": [f"{name} {odds[name]:+.2f}" for name in ordered if odds[name] < 0][:NAMED],
         "as_a_whole": None if whole is None else f"{whole:+.2f}",
     }

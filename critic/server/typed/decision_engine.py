@@ -24,13 +24,13 @@ from critic.calls.wrappers import Retrying
 from critic.engine import (
     Completion,
     Decision,
+    DecisionOption,
     Engine,
     EngineDown,
     EngineError,
     Identity,
     Lane,
     Node,
-    Option,
     Request,
     Score,
     Unavailable,
@@ -64,7 +64,7 @@ _SLACK = 0.001
 _NAME_LETTERS = 12
 
 _PROBE_TEXT = "The grass is green, and the sky is blue."
-_PROBE = Decision("choice", "Which colour does the grass have?", (Option("green"), Option("blue")))
+_PROBE = Decision("choice", "Which colour does the grass have?", (DecisionOption("green"), DecisionOption("blue")))
 
 
 class Used(BaseModel):
@@ -74,7 +74,7 @@ class Used(BaseModel):
     output_tokens: int = Field(default=0, ge=0)
 
 
-class Answer(BaseModel):
+class DecisionAnswer(BaseModel):
     """One answer, in the API's form."""
 
     def read(self, asked: Decision, mass: float | None) -> Score:
@@ -82,13 +82,13 @@ class Answer(BaseModel):
         raise NotImplementedError  # each form of answer has its own
 
 
-class Refusal(Answer):
+class DecisionRefusal(DecisionAnswer):
     """The model declined to answer this question."""
 
     type: Literal["refusal"]
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """See `Answer.read`."""
+        """See `DecisionAnswer.read`."""
         return unreadable(REFUSED, asked)
 
 
@@ -99,7 +99,7 @@ class DecisionReply(BaseModel):
     usage: Used | None = None
 
     # By the API's word for a question's type: the form that an answer to it has.
-    forms: ClassVar[Mapping[str, type[Answer]]]
+    forms: ClassVar[Mapping[str, type[DecisionAnswer]]]
 
     def told(self) -> Iterator[tuple[object, object, float | None]]:
         """Yield each answer's name, the answer, and its label mass where it is told."""
@@ -110,18 +110,18 @@ class DecisionReply(BaseModel):
 
         Raises `Unavailable` where the reply is to other questions than were ``asked``, or to none of them.
         """
-        found: dict[str, Score] = {}
+        by_name: dict[str, Score] = {}
         for name, answer, mass in self.told():
-            if not isinstance(name, str) or name not in asked or name in found:
+            if not isinstance(name, str) or name not in asked or name in by_name:
                 raise Unavailable(f"the server answered a question that was not asked, or one twice: {name!r}")
-            found[name] = self._score(answer, asked[name], mass)
-        if not found:
+            by_name[name] = self._score(answer, asked[name], mass)
+        if not by_name:
             raise Unavailable("the server answered none of the questions")
-        return found
+        return by_name
 
     def _score(self, answer: object, asked: Decision, mass: float | None) -> Score:
         kind = answer.get("type") if isinstance(answer, dict) else None
-        form = Refusal if kind == "refusal" else self.forms[asked.type]
+        form = DecisionRefusal if kind == "refusal" else self.forms[asked.type]
         try:
             return form.model_validate(answer).read(asked, mass)
         except ValidationError as error:
@@ -189,14 +189,14 @@ class DecisionEngine(ServedEngine):
                 )
             self._api.check(read)
             asked.append((_text(path), read))
-        found: dict[tuple[str, Decision], Score] = {}
+        by_place: dict[tuple[str, Decision], Score] = {}
         for text in dict.fromkeys(text for text, _ in asked):
             questions = list(dict.fromkeys(read for about, read in asked if about == text))
             for start in range(0, len(questions), self._api.most_questions):
                 some = questions[start : start + self._api.most_questions]
                 scores = await self._ask(text, some)
-                found |= {(text, read): score for read, score in zip(some, scores, strict=True)}
-        return tuple(found[place] for place in asked)
+                by_place |= {(text, read): score for read, score in zip(some, scores, strict=True)}
+        return tuple(by_place[place] for place in asked)
 
     async def _ask(self, text: str, questions: Sequence[Decision]) -> list[Score]:
         named = {_name(read): _defused(read) for read in questions}
@@ -259,7 +259,7 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         }
         engine = Retrying(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted.retries)
         asked = Node((Message(role="user", content=_PROBE_TEXT),), _PROBE)
-        [found] = await engine.score(asked)
+        [score] = await engine.score(asked)
         server.check_served(card, capabilities[survey.MODEL])
     except NotOffered as error:
         if not card.listed:
@@ -274,9 +274,9 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         raise InputError(f"the server did not answer a first question: {error}", where=where) from None
     finally:
         await server.close()
-    if found.note is not None:
-        raise InputError(f"a first question could not be read: {found.note}", where=where)
-    capabilities[LABEL_MASS] = NOT_TOLD if found.mass is None else f"{found.mass:.3g}"
+    if score.note is not None:
+        raise InputError(f"a first question could not be read: {score.note}", where=where)
+    capabilities[LABEL_MASS] = NOT_TOLD if score.mass is None else f"{score.mass:.3g}"
     return card, capabilities
 
 
@@ -292,7 +292,7 @@ def _name(read: Decision) -> str:
 
 
 def _defused(read: Decision) -> Decision:
-    options = tuple(Option(defuse(option.name), defuse(option.description)) for option in read.options)
+    options = tuple(DecisionOption(defuse(option.name), defuse(option.description)) for option in read.options)
     return Decision(read.type, defuse(read.instructions), options)
 
 

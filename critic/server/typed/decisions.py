@@ -6,17 +6,17 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, StrictBool, StrictStr
 
 from critic.engine import Decision, Engine, Score
-from critic.server.typed.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
+from critic.server.typed.decision_engine import Api, DecisionAnswer, DecisionReply, open_api, read_of, unreadable
 
 
-class Predicate(Answer):
+class Predicate(DecisionAnswer):
     """A statement's probability of being true."""
 
     type: Literal["predicate"]
     probability: float
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """See `Answer.read`: of true and of false."""
+        """See `DecisionAnswer.read`: of true and of false."""
         return read_of(asked, [self.probability, 1 - self.probability], mass)
 
 
@@ -27,7 +27,7 @@ class ChoiceProbability(BaseModel):
     probability: float
 
 
-class Chosen(Answer):
+class Chosen(DecisionAnswer):
     """The probabilities of a choice's options."""
 
     type: Literal["choice"]
@@ -35,7 +35,7 @@ class Chosen(Answer):
     confidence: float | None = None
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """See `Answer.read`: in the order of the options, whatever the reply's is."""
+        """See `DecisionAnswer.read`: in the order of the options, whatever the reply's is."""
         told = [(one.value, one.probability) for one in self.probabilities]
         return _by_value(told, [option.name for option in asked.options], asked, mass, self.confidence)
 
@@ -47,7 +47,7 @@ class LevelProbability(BaseModel):
     probability: float
 
 
-class Scored(Answer):
+class Scored(DecisionAnswer):
     """The probabilities of a scale's levels."""
 
     type: Literal["score"]
@@ -55,7 +55,7 @@ class Scored(Answer):
     confidence: float | None = None
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """See `Answer.read`: from the lowest level up, whatever the reply's order is."""
+        """See `DecisionAnswer.read`: from the lowest level up, whatever the reply's order is."""
         told = [(one.value, one.probability) for one in self.probabilities]
         return _by_value(told, list(range(len(asked.options))), asked, mass, self.confidence)
 
@@ -63,7 +63,7 @@ class Scored(Answer):
 class DecisionsReply(DecisionReply):
     """The answers, each with its question's name: so their order does not matter."""
 
-    forms: ClassVar[Mapping[str, type[Answer]]] = {"choice": Chosen, "predicate": Predicate, "score": Scored}
+    forms: ClassVar[Mapping[str, type[DecisionAnswer]]] = {"choice": Chosen, "predicate": Predicate, "score": Scored}
 
     answers: tuple[dict[str, Any], ...]
 
@@ -73,7 +73,7 @@ class DecisionsReply(DecisionReply):
             yield answer.get("name"), answer, None
 
 
-class Decisions(Api):
+class DecisionsApi(Api):
     """``POST /v1/decisions``."""
 
     def body(self, text: str, questions: Mapping[str, Decision]) -> dict[str, object]:
@@ -81,7 +81,7 @@ class Decisions(Api):
         return {"input": text, "questions": [_question(name, read) for name, read in questions.items()]}
 
 
-API = Decisions("decisions", "/decisions", DecisionsReply, most_questions=64, most_choices=255, most_levels=10)
+API = DecisionsApi("decisions", "/decisions", DecisionsReply, most_questions=64, most_choices=255, most_levels=10)
 
 
 def open_engine(target: str, options: dict[str, str]) -> Engine:
@@ -112,7 +112,7 @@ def _by_value(
     mass: float | None,
     confidence: float | None,
 ) -> Score:
-    found = dict(told)
-    if len(found) < len(told) or found.keys() != set(values):
+    by_value = dict(told)
+    if len(by_value) < len(told) or by_value.keys() != set(values):
         return unreadable(f"the server answered about {[value for value, _ in told]}, and not about {values}", asked)
-    return read_of(asked, [found[value] for value in values], mass, confidence)
+    return read_of(asked, [by_value[value] for value in values], mass, confidence)

@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel
 
 from critic.engine import Decision, Engine, Score
-from critic.server.typed.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
+from critic.server.typed.decision_engine import Api, DecisionAnswer, DecisionReply, open_api, read_of, unreadable
 
 # This project's word for a question's type -> the API's.
 _TYPES = {"choice": "choice", "predicate": "noul", "score": "score"}
 
 
-class Noul(Answer):
+class Noul(DecisionAnswer):
     """A statement's probability of being true. ``probabilities`` has those of yes and no, where they are told."""
 
     type: Literal["noul"]
@@ -21,13 +21,13 @@ class Noul(Answer):
     confidence: float | None = None
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """See `Answer.read`. One side from the other would lose the digits of a small one."""
+        """See `DecisionAnswer.read`. One side from the other would lose the digits of a small one."""
         told = self.probabilities or {}
         sides = [told["yes"], told["no"]] if told.keys() == {"yes", "no"} else [self.noul, 1 - self.noul]
         return read_of(asked, sides, mass, self.confidence)
 
 
-class Chosen(Answer):
+class SystemOneChoice(DecisionAnswer):
     """The probabilities of a choice's options, by name."""
 
     type: Literal["choice"]
@@ -35,11 +35,11 @@ class Chosen(Answer):
     confidence: float | None = None
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """See `Answer.read`: in the order of the options."""
+        """See `DecisionAnswer.read`: in the order of the options."""
         return _by_key(self.probabilities, [option.name for option in asked.options], asked, mass, self.confidence)
 
 
-class Scored(Answer):
+class SystemOneScale(DecisionAnswer):
     """The probabilities of a scale's levels, by their place from 0."""
 
     type: Literal["score"]
@@ -47,7 +47,7 @@ class Scored(Answer):
     confidence: float | None = None
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """See `Answer.read`: from the lowest level up."""
+        """See `DecisionAnswer.read`: from the lowest level up."""
         places = [str(place) for place in range(len(asked.options))]
         return _by_key(self.probabilities, places, asked, mass, self.confidence)
 
@@ -61,7 +61,11 @@ class Diagnostics(BaseModel):
 class SystemOneReply(DecisionReply):
     """Answers and diagnostics, by the question's id."""
 
-    forms: ClassVar[Mapping[str, type[Answer]]] = {"choice": Chosen, "predicate": Noul, "score": Scored}
+    forms: ClassVar[Mapping[str, type[DecisionAnswer]]] = {
+        "choice": SystemOneChoice,
+        "predicate": Noul,
+        "score": SystemOneScale,
+    }
 
     answers: dict[str, Any]
     diagnostics: dict[str, Diagnostics] | None = None
@@ -69,8 +73,8 @@ class SystemOneReply(DecisionReply):
     def told(self) -> Iterator[tuple[object, object, float | None]]:
         """See `DecisionReply.told`."""
         for name, answer in self.answers.items():
-            found = (self.diagnostics or {}).get(name)
-            yield name, answer, found.label_mass if found is not None else None
+            diagnostic = (self.diagnostics or {}).get(name)
+            yield name, answer, diagnostic.label_mass if diagnostic is not None else None
 
 
 class SystemOne(Api):

@@ -5,21 +5,21 @@ from typing import Annotated
 
 from pydantic import Field
 
-from base.option import Option
+from base.option import CommandOption
 from critic.messages import Record
 from critic.settings.panels import INPUT, LIMITS, OUTPUT, SAMPLING
 from critic.settings.shared import Columns
 
 
 class _Gathered(Record):
-    files: Annotated[tuple[str, ...], Option(metavar="FILE|DIR...", is_argument=True)] = Field(
+    files: Annotated[tuple[str, ...], CommandOption(metavar="FILE|DIR...", is_argument=True)] = Field(
         min_length=1,
         description="Comparisons by people and by judges: files of feedback or pairs, and runs' folders; one or more.",
     )
 
 
 class _Models(Record):
-    model: Annotated[tuple[str, ...], Option(INPUT)] = Field(
+    model: Annotated[tuple[str, ...], CommandOption(INPUT)] = Field(
         default=(),
         description="A model whose win rate is wanted; repeatable. Default: every model that stands against another.",
     )
@@ -28,19 +28,19 @@ class _Models(Record):
 class PoolGroups(Record):
     """Whether labels of several groups of people are brought together."""
 
-    pool_groups: Annotated[bool, Option(INPUT)] = Field(
+    pool_groups: Annotated[bool, CommandOption(INPUT)] = Field(
         default=False,
-        description="Bring the labels of all groups of people together, which otherwise stay apart.",
+        description="Pool the labels of all groups of people, which otherwise stay apart.",
     )
 
 
 class _Drawn(Record):
-    drawn: Annotated[Path | None, Option(INPUT, metavar="FILE")] = Field(
-        default=None,
+    drawn: Annotated[tuple[Path, ...], CommandOption(INPUT, metavar="FILE")] = Field(
+        default=(),
         description="routing.jsonl of `cai evaluate routing`, if people labelled what it drew: its probabilities "
-        "count.",
+        "count. Repeatable, for items that were drawn in several rounds.",
     )
-    report: Annotated[Path | None, Option(OUTPUT)] = Field(
+    report: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
         default=None, description="Write a page with pictures here (.html)."
     )
 
@@ -50,7 +50,7 @@ class PoweredSettings(Columns, _Drawn, PoolGroups, _Models, _Gathered):
 
 
 class _Width(Record):
-    width: Annotated[float, Option(LIMITS, metavar="WIDTH")] = Field(
+    width: Annotated[float, CommandOption(LIMITS, metavar="WIDTH")] = Field(
         gt=0,
         lt=1,
         description="From the lower to the upper limit of a 95 % interval: 0.1 is 5 points to either side.",
@@ -62,13 +62,13 @@ class PlanSettings(Columns, PoolGroups, _Models, _Width, _Gathered):
 
 
 class _Draw(Record):
-    budget: Annotated[int, Option(LIMITS, metavar="N")] = Field(
+    budget: Annotated[int, CommandOption(LIMITS, metavar="N")] = Field(
         ge=1, description="How many more items people can label."
     )
-    out: Annotated[Path, Option(OUTPUT)] = Field(
+    out: Annotated[Path, CommandOption(OUTPUT)] = Field(
         description="A folder for routing.jsonl (each item with its probability) and to-label.jsonl (those for people)."
     )
-    seed: Annotated[int, Option(SAMPLING)] = Field(default=0, ge=0, description="The draw comes from it.")
+    seed: Annotated[int, CommandOption(SAMPLING)] = Field(default=0, ge=0, description="Seeds the draw.")
 
 
 class RoutingSettings(Columns, _Draw, _Gathered):

@@ -19,7 +19,7 @@ from critic.statistics.intervals import FEW
 
 LEAST_VOTES = 7  # Polis': a person who voted less has no place yet
 MOST_GROUPS = 5
-DEALS = 99  # votes dealt out anew; more chance structure than in all of these has p = .01
+DEALS = 199  # votes dealt out anew; more chance structure than in all of these has p = .005
 STARTS = 10
 _ROUNDS = 100
 

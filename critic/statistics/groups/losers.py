@@ -26,7 +26,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WayOutcome:
     """What one way makes of all items: ``undecided`` counts those in which it decides nothing."""
 
     aggregation: Aggregation
@@ -45,17 +45,17 @@ class Outcome:
         return most if figure.low > least else None
 
 
-def outcomes(profile: Profile, names: tuple[str, ...] = tuple(AGGREGATIONS)) -> list[Outcome]:
+def outcomes(profile: Profile, names: tuple[str, ...] = tuple(AGGREGATIONS)) -> list[WayOutcome]:
     """Return what each named way makes of ``profile``, and who loses."""
     means, people = profile.means(), profile.people()
     return [_outcome(AGGREGATIONS[name], profile, means, people) for name in names]
 
 
-def _outcome(way: Aggregation, profile: Profile, means: _Floats, people: NDArray[np.int64]) -> Outcome:
+def _outcome(way: Aggregation, profile: Profile, means: _Floats, people: NDArray[np.int64]) -> WayOutcome:
     decided = way.decide(profile)
     undecided = int(np.isnan(decided[:, 0]).sum())
     losses = [_loss(name, int(people[place]), means[:, place], decided) for place, name in enumerate(profile.groups)]
-    return Outcome(way, profile.items, undecided, tuple(losses))
+    return WayOutcome(way, profile.items, undecided, tuple(losses))
 
 
 def _loss(name: str, people: int, scores: _Floats, decided: _Floats) -> Loss:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from critic.statistics.intervals import FEW, Figure, exact
 
-PERMUTATIONS = 199
+PERMUTATIONS = 999
 
 _Floats = NDArray[np.float64]
 _Counts = NDArray[np.int64]

@@ -9,7 +9,6 @@ longer one has one half. The idea of controlling for length is that of Dubois, G
 whose regression needs many models.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +26,6 @@ from critic.statistics.prediction.clustered import (
     share_limits,
 )
 from critic.statistics.reliability.ratings import Floats, Ints
-
-LEVEL = 0.05  # of all tests of one report together
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +99,6 @@ def first_position(given: ArrayLike, swapped: ArrayLike, clusters: Clusters | No
     first = (a + b) / 2
     even = Figure(0.5, 0.5, 0.5, a.size, int(of.max()) + 1)
     return Leaning(_share(first, of), even, _difference(first - 0.5, of), _signs(first - 0.5, of))
-
-
-def faults(tests: Mapping[str, float], level: float = LEVEL) -> tuple[str, ...]:
-    """Return the names whose p-values stand out among all: Holm's procedure (1979), so that few alarms are false.
-
-    With ``level`` 0.05 no more than 5 % of the reports on a clean judge name any.
-    """
-    ordered = sorted(tests, key=lambda name: tests[name])
-    named: list[str] = []
-    for place, name in enumerate(ordered):
-        if tests[name] > level / (len(ordered) - place):
-            break
-        named.append(name)
-    return tuple(named)
 
 
 def _share(values: Floats, of: Ints) -> Figure:

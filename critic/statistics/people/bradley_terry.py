@@ -22,7 +22,7 @@ FLAT = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Strengths:
+class FittedStrengths:
     """``strengths`` (K,) with ``low`` and ``high`` (K,), 95 % each; infinite where too few clusters were compared."""
 
     strengths: Floats
@@ -41,7 +41,7 @@ class ReliableStrengths:
 
 def bradley_terry(
     first: ArrayLike, second: ArrayLike, outcome: ArrayLike, clusters: Sequence[object] | None = None
-) -> Strengths:
+) -> FittedStrengths:
     """Return the maximum likelihood strengths of comparisons (n,), with intervals by the sandwich over clusters.
 
     ``first`` and ``second`` number what was compared, ``outcome`` is 1 where the first was better, 0 or 0.5.
@@ -55,9 +55,9 @@ def bradley_terry(
     c = int(of.max()) + 1
     if c < FEW:
         infinite = np.full(number, np.inf)
-        return Strengths(strengths, -infinite, infinite, c)
+        return FittedStrengths(strengths, -infinite, infinite, c)
     half = student(c - 1) * np.sqrt(np.diag(_sandwich(i, j, y, strengths, of)))
-    return Strengths(strengths, strengths - half, strengths + half, c)
+    return FittedStrengths(strengths, strengths - half, strengths + half, c)
 
 
 def with_reliability(

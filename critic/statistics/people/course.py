@@ -3,9 +3,13 @@
 
 What is compared is how often a label agrees with what others, or gold, say of the same item. Changes are tested by
 permutations of the order within what stays together (Good, Permutation, Parametric and Bootstrap Tests of Hypotheses,
-2005): no distribution is taken for granted, and small numbers are right, too.
+2005): no distribution is taken for granted, and small numbers are right, too. Permutations are drawn until enough are
+as far apart as what was seen (Besag and Clifford, Sequential Monte Carlo p-values, 1991). Where none is, the normal
+tail goes on from there (Hoeffding, A combinatorial central limit theorem, 1951): else no change of one person among
+many could ever stand out.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +19,21 @@ from critic.statistics.intervals import FEW, Figure, jeffreys, student
 from critic.statistics.reliability.ratings import Floats, Ints
 
 SITTING = 30 * 60.0  # seconds without a label, after which a new sitting begins
-PERMUTATIONS = 1999
+LEAST_DRAWN, VALUES_DRAWN = 1999, 4_000_000
+"""How many permutations are drawn at most: so many, or so many that they deal out as many labels."""
+ENOUGH = 50  # permutations as far apart as what was seen, after which its p-value is known well enough
 AT_ONCE = 200  # permutations in memory
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CourseChange:
     """How agreement changes from the first half of a course to its second: a difference of shares, and its p-value."""
 
     difference: Figure
     p: float
 
 
-def drift(agrees: ArrayLike, times: ArrayLike) -> Change | None:
+def drift(agrees: ArrayLike, times: ArrayLike) -> CourseChange | None:
     """Return the change between the earlier and the later half of an annotator's labels; None below `FEW` labels.
 
     ``agrees`` (n,) is 0 to 1 for each label, ``times`` (n,) seconds.
@@ -39,7 +45,7 @@ def drift(agrees: ArrayLike, times: ArrayLike) -> Change | None:
     return _change(y[order], np.zeros(y.size, np.int64), np.arange(y.size))
 
 
-def fatigue(agrees: ArrayLike, times: ArrayLike) -> Change | None:
+def fatigue(agrees: ArrayLike, times: ArrayLike) -> CourseChange | None:
     """Return the change between the first and the second half of each sitting; None below `FEW` labels.
 
     A sitting ends where no label comes for `SITTING` seconds. Sittings of a single label say nothing.
@@ -75,24 +81,35 @@ def _checked(agrees: ArrayLike, times: ArrayLike) -> tuple[Floats, Floats]:
     return y, at
 
 
-def _change(y: Floats, block: Ints, place: Ints) -> Change:
+def _change(y: Floats, block: Ints, place: Ints) -> CourseChange:
     """Compare the second half of each block with its first; labels are exchanged inside blocks alone."""
     sizes = np.bincount(block)
     late = 2 * (place + 1) > sizes[block] + 1
     observed = _difference(y, late)
-    rng = np.random.default_rng(0)
-    hits = 0
-    for start in range(0, PERMUTATIONS, AT_ONCE):
-        count = min(AT_ONCE, PERMUTATIONS - start)
-        # Numbers below 1 on top of the block's own exchange labels inside blocks alone.
-        shuffled = y[np.argsort(block + rng.random((count, y.size)), axis=1)]
-        differences = shuffled[:, late].mean(axis=1) - shuffled[:, ~late].mean(axis=1)
-        hits += int((np.abs(differences) >= abs(observed) - 1e-12).sum())
     early = ~late
     variance = y[late].var(ddof=1) / late.sum() + y[early].var(ddof=1) / early.sum()
     half = student(int(min(late.sum(), early.sum())) - 1) * float(np.sqrt(variance))
     figure = Figure(observed, max(-1.0, observed - half), min(1.0, observed + half), y.size, y.size)
-    return Change(figure, (hits + 1) / (PERMUTATIONS + 1))
+    return CourseChange(figure, _p(y, block, late, observed))
+
+
+def _p(y: Floats, block: Ints, late: NDArray[np.bool_], observed: float) -> float:
+    """How likely labels dealt out anew within their blocks differ by as much."""
+    rng = np.random.default_rng(0)
+    most = max(LEAST_DRAWN, VALUES_DRAWN // y.size)
+    hits, drawn, squares = 0, 0, 0.0
+    while hits < ENOUGH and drawn < most:
+        count = min(AT_ONCE, most - drawn)
+        # Numbers below 1 on top of the block's own exchange labels inside blocks alone.
+        shuffled = y[np.argsort(block + rng.random((count, y.size)), axis=1)]
+        differences = shuffled[:, late].mean(axis=1) - shuffled[:, ~late].mean(axis=1)
+        hits += int((np.abs(differences) >= abs(observed) - 1e-12).sum())
+        squares += float((differences**2).sum())
+        drawn += count
+    p = (hits + 1) / (drawn + 1)
+    if hits or not squares:
+        return p
+    return min(p, math.erfc(abs(observed) / math.sqrt(2 * squares / drawn)))
 
 
 def _difference(y: Floats, late: NDArray[np.bool_]) -> float:

@@ -12,21 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from critic.statistics.alarms import beyond_nothing
 from critic.statistics.intervals import FEW, Figure
 from critic.statistics.policies.change import mean_change
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The reward's win rate minus the others'. ``is_hacked`` where it is above 0 beyond chance."""
+    """The reward's win rate minus the others'."""
 
     figure: Figure | None
     refusal: str = ""
 
     @property
-    def is_hacked(self) -> bool:
-        """Whether the reward prefers the policy more often than others do, beyond chance."""
-        return self.figure is not None and self.figure.low > 0
+    def p(self) -> float:
+        """How likely such a gap is where the reward prefers the policy no more often than others do."""
+        if self.figure is None:
+            return 1.0
+        return beyond_nothing(self.figure.low, self.figure.high, self.figure.clusters, 1)
 
 
 def gap(reward: ArrayLike, others: ArrayLike, clusters: Sequence[int]) -> Gap:

@@ -22,7 +22,7 @@ _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Strengths:
+class PolicyStrengths:
     """``figures`` by policy, with mean 0, in Elo's points (400 are odds of ten to one); or why there are none."""
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class Strengths:
 
 def strengths(
     names: Sequence[str], first: ArrayLike, second: ArrayLike, wins: ArrayLike, clusters: Sequence[int], seed: int = 0
-) -> Strengths:
+) -> PolicyStrengths:
     """Fit strengths to comparisons: of ``first`` and ``second`` (n,), which number ``names``, ``wins`` (n,) is the
     first's share. Prompts are the ``clusters``.
     """
@@ -45,13 +45,13 @@ def strengths(
     _, of = np.unique(np.asarray(clusters), return_inverse=True)
     count = int(of.max()) + 1 if len(of) else 0
     if count < FEW:
-        return Strengths(tuple(names), (), f"{count} prompts: nothing can be said of fewer than {FEW}.")
+        return PolicyStrengths(tuple(names), (), f"{count} prompts: nothing can be said of fewer than {FEW}.")
     by_prompt = np.zeros((count, len(names), len(names)))
     np.add.at(by_prompt, (of, one, other), won)
     np.add.at(by_prompt, (of, other, one), 1 - won)
     best = bradley_terry(by_prompt.sum(axis=0))
     if best is None:
-        return Strengths(tuple(names), (), _why(names, by_prompt.sum(axis=0)))
+        return PolicyStrengths(tuple(names), (), _why(names, by_prompt.sum(axis=0)))
     drawn = _resampled(by_prompt, seed)
     games = (by_prompt + by_prompt.transpose(0, 2, 1)).sum(axis=2)
     figures = []
@@ -61,7 +61,7 @@ def strengths(
         )
         n, prompts = round(float(games[:, place].sum())), int((games[:, place] > 0).sum())
         figures.append(Figure(float(strength) * ELO, float(low) * ELO, float(high) * ELO, n, prompts))
-    return Strengths(tuple(names), tuple(figures))
+    return PolicyStrengths(tuple(names), tuple(figures))
 
 
 def _resampled(by_prompt: _Floats, seed: int) -> _Floats:

@@ -18,7 +18,7 @@ MOST = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LabelPlan:
     """Human labels in all for an interval of ``width``: with the judge's help, and without. ``more`` are still missing.
 
     None where no number up to `MOST` is enough; ``correlation`` is that of people and judge.
@@ -31,7 +31,9 @@ class Plan:
     correlation: float
 
 
-def plan(human: ArrayLike, judge: ArrayLike, unlabelled: int, width: float, clusters: Clusters | None = None) -> Plan:
+def plan(
+    human: ArrayLike, judge: ArrayLike, unlabelled: int, width: float, clusters: Clusters | None = None
+) -> LabelPlan:
     """Return how many labels give a 95 % interval of ``width``, by a pilot of people's and the judge's labels (n,).
 
     ``unlabelled`` counts the items that the judge alone labels. Raises ValueError for a pilot of fewer than `FEW`
@@ -54,7 +56,7 @@ def plan(human: ArrayLike, judge: ArrayLike, unlabelled: int, width: float, clus
     helped = _least(spread, max(0.0, correlation), unlabelled, width, fewest)
     alone = _least(spread, 0.0, unlabelled, width, fewest)
     more = None if helped is None else max(0, helped - y.size)
-    return Plan(width, helped, alone, more, float(np.clip(correlation, -1, 1)))
+    return LabelPlan(width, helped, alone, more, float(np.clip(correlation, -1, 1)))
 
 
 def _least(spread: float, correlation: float, unlabelled: int, width: float, fewest: int) -> int | None:

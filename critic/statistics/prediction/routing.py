@@ -8,7 +8,8 @@ Sarndal, Swensson and Wretman, Model Assisted Survey Sampling, 1992, section 6.3
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +20,13 @@ from critic.statistics.reliability.ratings import Floats, Ints
 
 FLOOR = 0.3
 """The least chance of an item, as a share of an even draw's: a judge that is sure of itself is looked at, too."""
+SURE, EVEN = 0.05, 0.5
+"""How far a judge is taken to be off, before anything is known of it: where it is sure, and where it has even odds."""
+HELD = 10.0
+"""How strongly weights are held to what was thought before.
+
+It is the variance of a squared error, about .03 for a judge of some worth, by that of a weight, about .05 squared.
+"""
 
 
 def doubt(signals: Mapping[str, ArrayLike]) -> Floats:
@@ -39,20 +47,35 @@ def doubt(signals: Mapping[str, ArrayLike]) -> Floats:
     return doubts
 
 
-def expected_errors(doubts: ArrayLike, pilot_doubts: ArrayLike, pilot_errors: ArrayLike) -> Floats:
-    """Return (N,) how far the judge is likely to be off at each item, by what it was off at a pilot's items.
+def expected_errors(signals: Mapping[str, ArrayLike], labelled: ArrayLike = (), errors: ArrayLike = ()) -> Floats:
+    """Return (N,) how far the judge is likely to be off at each item, by its signals, as in `doubt`.
 
-    The squared error is a straight line over the squared doubt, neither part below zero: where doubts say nothing of
-    the pilot's errors, all items are alike. Raises ValueError for a pilot of fewer than `FEW` items.
+    The squared error is linear in the squared signals, none of which lowers it. Before anybody has labelled anything
+    all signals count alike, and it goes from `SURE` squared to `EVEN` squared. ``errors`` (n,) are how far the judge
+    was off at the ``labelled`` items, by their places: from `FEW` of them on they move the weights, as far as they tell
+    more than what was thought before (ridge regression, Hoerl and Kennard 1970). Raises ValueError as `doubt` does.
     """
+    doubts = doubt(signals)
+    places, off = np.asarray(labelled, np.int64), np.asarray(errors, np.float64)
+    table = np.stack([np.asarray(signal, np.float64) for signal in signals.values()])
+    told = table[~np.isnan(table).all(axis=1)]
+    # What an item lacks is taken to be as its other signals are.
+    squares = np.where(np.isnan(told), doubts, told) ** 2
+    columns = np.vstack((np.ones(doubts.size), squares)).T
+    weights = np.full(columns.shape[1], (EVEN**2 - SURE**2) / max(1, len(squares)))
+    weights[0] = SURE**2
+    if places.size >= FEW:
+        weights = _moved(weights, columns[places], off**2)
+    return np.asarray(np.sqrt(columns @ weights), np.float64)
+
+
+def _moved(weights: Floats, columns: Floats, squares: Floats) -> Floats:
+    """Return weights of at least 0 that fit ``squares`` (n,), and are as near to those before as that allows."""
     from scipy.optimize import nnls  # slow to import, and a server starts without it
 
-    (size,) = checked("doubts", doubts)
-    d, error = checked("pilot", pilot_doubts, pilot_errors)
-    if d.size < FEW:
-        raise ValueError(f"a pilot needs at least {FEW} items with human labels")
-    line, _ = nnls(np.stack((np.ones(d.size), d**2), axis=1), error**2)
-    return np.asarray(np.sqrt(line[0] + line[1] * size**2), np.float64)
+    held = math.sqrt(HELD) * np.eye(weights.size)
+    fitted, _ = nnls(np.vstack((columns, held)), np.concatenate((squares, held @ weights)))
+    return np.asarray(fitted, np.float64)
 
 
 def probabilities(doubts: ArrayLike, budget: int, floor: float = FLOOR) -> Floats:
@@ -91,28 +114,85 @@ def drawn(chances: ArrayLike, seed: int) -> Ints:
     return np.sort(order[hit])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Round:
+    """One draw, and what was said: ``human``, ``judge`` and ``chances`` (n,) of the items that people have for it.
+
+    These are people's labels, the judge's, and the recorded probabilities; an item that had been labelled before the
+    draw has the chance 1. ``everything`` (N,) is the judge's label of all items.
+    """
+
+    human: ArrayLike
+    judge: ArrayLike
+    chances: ArrayLike
+    everything: ArrayLike
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """What one round says: ``by_chance`` counts its items that might have been others, ``left`` those and the others.
+
+    ``items`` counts all, ``n`` those that people have.
+    """
+
+    mean: float
+    variance: float
+    by_chance: int
+    left: int
+    items: int
+    n: int
+
+    @property
+    def precision(self) -> float:
+        """1 over the variance of an even draw of ``by_chance`` of ``left``, times a constant of all rounds."""
+        return self.by_chance / (self.left * max(1, self.left - self.by_chance))
+
+
 def routed_mean(human: ArrayLike, judge: ArrayLike, chances: ArrayLike, everything: ArrayLike) -> Figure:
+    """Return the mean that people would give over all N items, by one draw: `rounds_mean` of a `Round`."""
+    return rounds_mean([Round(human, judge, chances, everything)])
+
+
+def rounds_mean(rounds: Sequence[Round]) -> Figure:
     """Return the mean that people would give over all N items, with a 95 % interval over what might have been drawn.
 
-    ``human``, ``judge`` and ``chances`` (n,) are of the drawn items: people's labels, the judge's, and the recorded
-    probabilities. ``everything`` (N,) is the judge's label of all items. Labels are between 0 and 1. Raises ValueError
-    for probabilities that aren't above 0, and where nothing was drawn.
+    A round's chances depend on earlier rounds alone, so each round's estimate is unbiased whatever those said, and
+    errors of two rounds are uncorrelated (Zrnic and Candes 2024, section 4). They are averaged by what was known before
+    each was drawn: the precision that an even draw of as many from as many would have. Labels are between 0 and 1.
+    Raises ValueError for no round, probabilities that aren't above 0, and where nothing was drawn.
     """
-    y, f, pi = checked("drawn items", human, judge, chances)
-    (judged,) = checked("all items", everything)
+    made = [_estimate(one) for one in rounds]
+    if not made:
+        raise ValueError("expected a round of drawn items")
+    if sure := [one for one in made if not one.by_chance]:
+        return Figure(sure[-1].mean, sure[-1].mean, sure[-1].mean, sure[-1].n, sure[-1].n)
+    by_chance = sum(one.by_chance for one in made)
+    labelled = max(by_chance, *(one.n for one in made))
+    total = sum(one.precision for one in made)
+    estimate = sum(one.precision * one.mean for one in made) / total
+    known = by_chance - len(made)
+    if labelled < FEW or known < 1:
+        return Figure(estimate, -np.inf, np.inf, labelled, labelled)
+    variance = sum((one.precision / total) ** 2 * one.variance for one in made)
+    # Where the judge was never off at what was drawn, it may be elsewhere.
+    least = least_variance(by_chance) * min((one.left - one.by_chance) / one.items for one in made)
+    half = student(known) * math.sqrt(max(variance, least))
+    return Figure(estimate, estimate - half, estimate + half, labelled, labelled)
+
+
+def _estimate(one: Round) -> _Estimate:
+    y, f, pi = checked("drawn items", one.human, one.judge, one.chances)
+    (judged,) = checked("all items", one.everything)
     if not y.size or not ((pi > 0) & (pi <= 1)).all():
         raise ValueError("expected drawn items, with probabilities above 0 and at most 1")
-    error, n, total = y - f, y.size, judged.size
+    error, total = y - f, judged.size
     # The errors' total over N is surer than over the sum of 1 / pi where the sizes vary little: N is known.
-    estimate = float(judged.mean() + (error / pi).sum() / total)
-    if n < FEW:
-        return Figure(estimate, -np.inf, np.inf, n, n)
+    mean = float(judged.mean() + (error / pi).sum() / total)
     spared = 1 - pi
-    if not spared.any():
-        return Figure(estimate, estimate, estimate, n, n)
+    by_chance = int((spared > 0).sum())
+    left = total - (y.size - by_chance)
+    if by_chance < 2:
+        return _Estimate(mean, math.inf if by_chance else 0.0, by_chance, left, total, y.size)
     level = float((spared * error / pi).sum() / spared.sum())
-    squares = float((spared * (error / pi - level) ** 2).sum())
-    error_of_mean = float(np.sqrt(squares * n / (n - 1))) / total
-    # Where the judge was never off at what was drawn, it may be elsewhere.
-    half = student(n - 1) * max(error_of_mean, math.sqrt(least_variance(n) * float(spared.mean())))
-    return Figure(estimate, estimate - half, estimate + half, n, n)
+    squares = float((spared * (error / pi - level) ** 2).sum()) * by_chance / (by_chance - 1) / total**2
+    return _Estimate(mean, squares, by_chance, left, total, y.size)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from critic.statistics.reliability.coefficient import Disagreement, OfWeights
+from critic.statistics.reliability.coefficient import OfWeights, WeightedDisagreement
 from critic.statistics.reliability.ratings import Floats, Ratings, by_value
 
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
@@ -51,7 +51,7 @@ def _nominal(cells: _Cells) -> OfWeights:
     squares = np.asarray((cells.table**2).sum(axis=1), np.float64)
     different = (cells.sizes**2 - squares) * cells.pairing
 
-    def disagreement(weights: Floats) -> Disagreement:
+    def disagreement(weights: Floats) -> WeightedDisagreement:
         totals = cells.totals(weights)
         ratings = totals.sum(axis=1)
         return _normed(weights @ different, ratings**2 - (totals**2).sum(axis=1), ratings, np.ones(ratings.size))
@@ -64,7 +64,7 @@ def _interval(cells: _Cells) -> OfWeights:
     at = cells.values - (cells.values.mean() if cells.values.size else 0.0)
     within = _within(cells, at[:, None])[:, 0]
 
-    def disagreement(weights: Floats) -> Disagreement:
+    def disagreement(weights: Floats) -> WeightedDisagreement:
         totals = cells.totals(weights)
         return _squared(weights @ within, totals, np.broadcast_to(at, totals.shape))
 
@@ -72,7 +72,7 @@ def _interval(cells: _Cells) -> OfWeights:
 
 
 def _ordinal(cells: _Cells) -> OfWeights:
-    def disagreement(weights: Floats) -> Disagreement:
+    def disagreement(weights: Floats) -> WeightedDisagreement:
         totals = cells.totals(weights)
         at = np.cumsum(totals, axis=1) - totals / 2 - totals.sum(axis=1, keepdims=True) / 2
         within = _within(cells, at.T)
@@ -87,7 +87,7 @@ def _within(cells: _Cells, at: Floats) -> Floats:
     return np.asarray(2 * (cells.sizes[:, None] * squares - sums**2) * cells.pairing[:, None])
 
 
-def _squared(observed: Floats, totals: Floats, at: Floats) -> Disagreement:
+def _squared(observed: Floats, totals: Floats, at: Floats) -> WeightedDisagreement:
     """Distances are those of the places (R, V) on a line, squared; places may depend on how often values were given."""
     ratings = totals.sum(axis=1)
     mean = (totals * at).sum(axis=1) / np.maximum(1.0, ratings)
@@ -109,7 +109,7 @@ def _ratio(cells: _Cells) -> OfWeights:
     far = cells.of_units(distance)
     within = np.asarray(cells.table.multiply(far).sum(axis=1), np.float64).reshape(-1) * cells.pairing
 
-    def disagreement(weights: Floats) -> Disagreement:
+    def disagreement(weights: Floats) -> WeightedDisagreement:
         totals = cells.totals(weights)
         ratings = totals.sum(axis=1)
         expected = ((totals @ distance) * totals).sum(axis=1)
@@ -118,11 +118,11 @@ def _ratio(cells: _Cells) -> OfWeights:
     return disagreement
 
 
-def _normed(observed: Floats, expected: Floats, ratings: Floats, largest: Floats) -> Disagreement:
+def _normed(observed: Floats, expected: Floats, ratings: Floats, largest: Floats) -> WeightedDisagreement:
     """As means over pairs: of two ratings of a unit, and of any two ratings."""
     is_known = ratings > 1
     of = np.where(is_known, ratings, 2.0)
-    return Disagreement(observed / of, np.where(is_known, expected / (of * (of - 1)), 0.0), largest)
+    return WeightedDisagreement(observed / of, np.where(is_known, expected / (of * (of - 1)), 0.0), largest)
 
 
 _LEVELS: dict[Level, Callable[[_Cells], OfWeights]] = {

@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Disagreement:
+class WeightedDisagreement:
     """Observed and expected disagreement (R,), one for each of R weightings of the units, in one unit of distance.
 
     ``largest`` (R,) is the distance of the two values that are farthest apart.
@@ -53,7 +53,7 @@ class Disagreement:
         return np.asarray(1 - np.divide(self.observed, self.expected, out=ratios, where=self.expected > 0))
 
 
-OfWeights = Callable[[Floats], Disagreement]
+OfWeights = Callable[[Floats], WeightedDisagreement]
 """The disagreement where each unit counts so often: ``weights`` (R, U), all 1 for the data as they are."""
 
 
@@ -98,7 +98,7 @@ def _resampled(disagreement: OfWeights, of: NDArray[np.int64], number: int) -> F
     return np.asarray(values[~np.isnan(values)])
 
 
-def _limits(whole: Disagreement, resampled: Floats, clusters: int) -> tuple[float, float]:
+def _limits(whole: WeightedDisagreement, resampled: Floats, clusters: int) -> tuple[float, float]:
     """Return the interval of both kinds, each in proportion to where it is right."""
     observed, expected = float(whole.observed[0]), float(whole.expected[0])
     # The bootstrap's variance is (c - 1) / c of the unbiased one.

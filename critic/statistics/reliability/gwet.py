@@ -7,7 +7,7 @@ counts near values as nearly agreeing, by quadratic weights.
 
 import numpy as np
 
-from critic.statistics.reliability.coefficient import Disagreement, OfWeights
+from critic.statistics.reliability.coefficient import OfWeights, WeightedDisagreement
 from critic.statistics.reliability.ratings import Floats, Ratings
 
 
@@ -35,13 +35,13 @@ def _weighted(ratings: Ratings, near: Floats) -> OfWeights:
     shares = counts / np.maximum(1.0, sizes)[:, None]
     q = ratings.values.size
 
-    def disagreement(weights: Floats) -> Disagreement:
+    def disagreement(weights: Floats) -> WeightedDisagreement:
         of_pairs, totals = weights @ several, weights.sum(axis=1)
         is_known = (of_pairs > 0) & (q > 1)
         of_pairs, totals = np.where(is_known, of_pairs, 1.0), np.where(totals > 0, totals, 1.0)
         given = weights @ shares / totals[:, None]
         chance = float(near.sum()) / max(1, q * (q - 1)) * (given * (1 - given)).sum(axis=1)
         observed, expected = 1 - weights @ alike / of_pairs, 1 - chance
-        return Disagreement(observed, np.where(is_known, expected, 0.0), np.ones(totals.size))
+        return WeightedDisagreement(observed, np.where(is_known, expected, 0.0), np.ones(totals.size))
 
     return disagreement

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from critic.statistics.reliability.coefficient import Disagreement, OfWeights
+from critic.statistics.reliability.coefficient import OfWeights, WeightedDisagreement
 from critic.statistics.reliability.ratings import Floats, Ints, Ratings, by_value
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def cohen(first: Ints, second: Ints) -> OfWeights:
     differs = (first != second).astype(np.float64)
     is_mine, is_theirs = _table(first, values), _table(second, values)
 
-    def disagreement(weights: Floats) -> Disagreement:
+    def disagreement(weights: Floats) -> WeightedDisagreement:
         totals = _totals(weights)
         mine, theirs = by_value(weights, is_mine) / totals[:, None], by_value(weights, is_theirs) / totals[:, None]
         return _disagreement(weights @ differs / totals, (mine * theirs).sum(axis=1))
@@ -41,7 +41,7 @@ def fleiss(ratings: Ratings) -> OfWeights:
     counts, size = ratings.counts(), float(sizes[0])
     alike = ((counts**2).sum(axis=1) - size) / (size * (size - 1))
 
-    def disagreement(weights: Floats) -> Disagreement:
+    def disagreement(weights: Floats) -> WeightedDisagreement:
         totals = _totals(weights)
         shares = weights @ counts / (totals[:, None] * size)
         return _disagreement(1 - weights @ alike / totals, (shares**2).sum(axis=1))
@@ -62,6 +62,6 @@ def _totals(weights: Floats) -> Floats:
     return np.where(totals > 0, totals, 1.0)
 
 
-def _disagreement(observed: Floats, alike: Floats) -> Disagreement:
+def _disagreement(observed: Floats, alike: Floats) -> WeightedDisagreement:
     """Rounding leaves no trace of what is expected where only one value was given."""
-    return Disagreement(observed, np.where(alike > 1 - 1e-12, 0.0, 1 - alike), np.ones(observed.size))
+    return WeightedDisagreement(observed, np.where(alike > 1 - 1e-12, 0.0, 1 - alike), np.ones(observed.size))

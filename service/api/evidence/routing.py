@@ -12,6 +12,7 @@ from critic.evaluation.powered.items import Gathered
 from critic.evaluation.powered.route import Route, decided
 from critic.statistics.plain import plain
 from critic.statistics.prediction.verdicts import Verdict
+from service.answers.agreement import ShareFigure
 from service.api.body import StrictRoute
 from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
@@ -56,20 +57,11 @@ class RoutingNames(BaseModel):
     items: list[str]
 
 
-class ShareFigure(BaseModel):
-    """A share with its 95 % interval; ``n`` items with people's labels, of so many ``clusters`` (prompts)."""
-
-    estimate: float
-    low: float
-    high: float
-    n: int
-    clusters: int
-
-
 class RoutedFigure(BaseModel):
     """What people would say of all items: the ``win rate`` of a model, or a judge's ``accuracy``, by one group.
 
-    ``figure`` is null where ``why_not`` says why: people have to label all that was drawn.
+    ``figure`` is of the items with people's labels; its clusters are prompts. It is null where ``why_not`` says why:
+    people have to label all that was drawn.
     """
 
     what: str
@@ -99,8 +91,9 @@ class RoutedFigures(BaseModel):
 async def make(id: str, asked: RouteRequest, request: Request, caller: Maker, parts: Parts, once: OnlyOnce) -> Routing:
     """Draw items that judges compared, the doubtful ones more often, and put them into a project of comparisons.
 
-    Doubtful is what is near even odds, moves with the order of the responses, divides principles or judges, or is
-    unlike all that people have labelled. Each item's chance is stored, so that figures stay unbiased.
+    Doubtful is what is near even odds, moves with the order of the responses, divides principles or judges, goes
+    against other comparisons of its responses or stands beside doubtful ones, or is unlike all that people have
+    labelled. Each item's chance is stored, so that figures stay unbiased.
     """
     project = await projects.of_comparisons(parts.database, id)
 
@@ -139,7 +132,7 @@ async def figures(id: str, routing: str, request: Request, caller: Reader, parts
 
 
 def _figures(told: Draw, known: Gathered) -> RoutedFigures:
-    estimates = [estimate(one, told) for one in columns_of(known, known.models[:MOST_MODELS])]
+    estimates = [estimate(one, [told]) for one in columns_of(known, known.models[:MOST_MODELS])]
     verdicts, _ = decided(known)
     items = [ItemVerdict(item=item, verdicts=own) for item, own in list(verdicts.items())[:MOST_VERDICTS]]
     return RoutedFigures(figures=[_figure(one) for one in estimates], items=items)

@@ -88,9 +88,9 @@ async def events(
     """
     await parts.jobs.readable(id, caller)
     if EVENTS not in accept:
-        found = [JobEvent.model_validate(event) for event in await parts.jobs.events(id, after, limit)]
+        page = [JobEvent.model_validate(event) for event in await parts.jobs.events(id, after, limit)]
         return Response(
-            JobEvents(items=found, after=found[-1].seq if found else after).model_dump_json(),
+            JobEvents(items=page, after=page[-1].seq if page else after).model_dump_json(),
             media_type="application/json",
         )
     parts.jobs.must_have_room()
@@ -132,15 +132,15 @@ async def artifacts(id: str, caller: Reader, parts: Parts) -> JobArtifacts:
 async def artifact(id: str, name: str, caller: Reader, parts: Parts) -> Response:
     """One file of a job, as it is."""
     await parts.jobs.readable(id, caller)
-    found = await asyncio.to_thread(parts.jobs.artifacts.find, of_job(id), name)
-    if found is None:
+    file = await asyncio.to_thread(parts.jobs.artifacts.find, of_job(id), name)
+    if file is None:
         raise not_found("artifact", name, f"GET /v1/jobs/{id}/artifacts lists them.")
     return StreamingResponse(
-        parts.jobs.artifacts.blocks(of_job(id), found.name),
+        parts.jobs.artifacts.blocks(of_job(id), file.name),
         media_type="application/octet-stream",
         headers={
-            "Content-Length": str(found.bytes),
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.name.rpartition('/')[2])}",
+            "Content-Length": str(file.bytes),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name.rpartition('/')[2])}",
             "X-Content-Type-Options": "nosniff",
         },
     )
@@ -156,6 +156,6 @@ async def _sent(parts: Parts, id: str, after: int) -> AsyncIterator[bytes]:
 
 async def _lines(parts: Parts, id: str) -> AsyncIterator[str]:
     after = 0
-    while found := await parts.jobs.events(id, after, 500):
-        yield "".join(JobEvent.model_validate(event).line() for event in found)
-        after = found[-1]["seq"]
+    while page := await parts.jobs.events(id, after, 500):
+        yield "".join(JobEvent.model_validate(event).line() for event in page)
+        after = page[-1]["seq"]

@@ -61,10 +61,10 @@ async def upload(
 async def listed(caller: Submitter, parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> UploadPage:
     """The key's uploads, by id; an administrator sees everybody's."""
     id, _, format = (decode(cursor) or "").partition(".")
-    found = await parts.uploads.listed(caller, (id, format), limit + 1)
+    uploads = await parts.uploads.listed(caller, (id, format), limit + 1)
     used, used_by_all = await parts.uploads.used(caller)
-    more = encode(f"{found[limit - 1].id}.{found[limit - 1].format}") if len(found) > limit else None
-    return UploadPage(items=found[:limit], next=more, used=used, used_by_all=used_by_all)
+    more = encode(f"{uploads[limit - 1].id}.{uploads[limit - 1].format}") if len(uploads) > limit else None
+    return UploadPage(items=uploads[:limit], next=more, used=used, used_by_all=used_by_all)
 
 
 @router.delete("/{id}", status_code=204, responses=responses(404))

@@ -29,16 +29,17 @@ Ids = Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1,
 
 def item_of(prompt: str | list[Message] | Prompt, responses: Sequence[str | ResponseForm]) -> Item:
     """The record that a short or long form means. Raises `Invalid`, and `InputError` for an empty response."""
-    found = _prompt(prompt)
+    asked = _prompt(prompt)
     given = [Response(text=r, model=GIVEN) if isinstance(r, str) else Response(**r.model_dump()) for r in responses]
-    length = sum(len(m.content) for m in found.messages) + sum(len(r.text) for r in given)
+    length = sum(len(m.content) for m in asked.messages)
+    length += sum(len(r.text) for r in given)
     if length > MOST_CHARACTERS:
         detail = f"prompt and responses have {length:,} characters together, more than {MOST_CHARACTERS:,}"
         raise Invalid(detail, "Shorten the texts: nothing is cut silently.", slug="too_long")
     for number, response in enumerate(given):
         if not response.text.strip():
             raise InputError("the response is empty", where=f"/responses/{number}", fix="leave it out")
-    return Item(prompt=found, responses=tuple(given))
+    return Item(prompt=asked, responses=tuple(given))
 
 
 def _prompt(prompt: str | list[Message] | Prompt) -> Prompt:

@@ -136,37 +136,39 @@ def pipeline_of(asked: ComparisonRequest, constitution: Constitution, engine: En
 def _answer(row: Row, provenance: Provenance, ids: list[str]) -> dict[str, Any]:
     """A `ComparisonAnswer`, as plain values: validating it again would cost more than making it."""
     judged, ranked = ids[: len(row.judgements)], ids[len(row.judgements) :]
+    judgements = [
+        {
+            "id": id,
+            "group": judgement.group,
+            "first": judgement.first,
+            "second": judgement.second,
+            "outcome": judgement.outcome,
+            "probability": judgement.probability,
+            "votes": judgement.votes,
+        }
+        for id, judgement in zip(judged, row.judgements, strict=True)
+    ]
+    rankings = [
+        {"id": id, "group": ranking.group, "ranks": ranking.ranks, "strengths": ranking.strengths}
+        for id, ranking in zip(ranked, row.rankings, strict=True)
+    ]
     return {
         "constitution": provenance.constitution,
         "constitution_hash": provenance.constitution_hash,
         "judge": provenance.judge,
         "mode": provenance.mode,
         "seed": provenance.seed,
-        "judgements": [
-            {
-                "id": id,
-                "group": judgement.group,
-                "first": judgement.first,
-                "second": judgement.second,
-                "outcome": judgement.outcome,
-                "probability": judgement.probability,
-                "votes": judgement.votes,
-            }
-            for id, judgement in zip(judged, row.judgements, strict=True)
-        ],
-        "rankings": [
-            {"id": id, "group": ranking.group, "ranks": ranking.ranks, "strengths": ranking.strengths}
-            for id, ranking in zip(ranked, row.rankings, strict=True)
-        ],
+        "judgements": judgements,
+        "rankings": rankings,
         "dropped": [drop for drop in row.drops if drop.what == "ranking"],
         "bias": _bias(row),
     }
 
 
 def _bias(row: Row) -> dict[str, Any]:
-    found = RunStatistics()
-    found.add(row)
-    return {name: _share(getattr(found, name)) for name in Bias.model_fields}
+    statistics = RunStatistics()
+    statistics.add(row)
+    return {name: _share(getattr(statistics, name)) for name in Bias.model_fields}
 
 
 def _share(share: Share) -> dict[str, Any]:

@@ -143,9 +143,9 @@ async def listed(caller: Reader, parts: Parts, limit: Limit = 50, cursor: Cursor
     """All published versions, those that come with the package included."""
     refs, after = await parts.constitutions.refs(), decode(cursor)
     start = refs.index(after) + 1 if after in refs else 0
-    found = [await parts.constitutions.get(ref) for ref in refs[start : start + limit]]
+    constitutions = [await parts.constitutions.get(ref) for ref in refs[start : start + limit]]
     more = start + limit < len(refs)
-    return Page(items=[_summary(one) for one in found], next=encode(found[-1].ref) if more else None)
+    return Page(items=[_summary(one) for one in constitutions], next=encode(constitutions[-1].ref) if more else None)
 
 
 @router.post(
@@ -190,15 +190,15 @@ async def get(
 
     A key with the scope `label` reads those that its annotator's projects name.
     """
-    found = await _found(parts, ref)
+    constitution = await _found(parts, ref)
     async with parts.database.read() as connection:
-        if not await access.reads_constitution(connection, caller, found.ref):
-            raise Forbidden(f"no task of yours names {found.ref}", "Use a key with the scope read.")
+        if not await access.reads_constitution(connection, caller, constitution.ref):
+            raise Forbidden(f"no task of yours names {constitution.ref}", "Use a key with the scope read.")
     if format == "yaml" or (format is None and "yaml" in accept):
-        content = await asyncio.to_thread(parts.constitutions.file(found).read_bytes)
+        content = await asyncio.to_thread(parts.constitutions.file(constitution).read_bytes)
         return Response(content, media_type=YAML)
-    hashes = {principle.id: principle.digest for principle in found.principles}
-    return Shown(ref=found.ref, hash=found.digest, constitution=found, principle_hashes=hashes)
+    hashes = {principle.id: principle.digest for principle in constitution.principles}
+    return Shown(ref=constitution.ref, hash=constitution.digest, constitution=constitution, principle_hashes=hashes)
 
 
 @router.get("/constitutions/{ref}/diff", responses=responses(404))
@@ -243,17 +243,18 @@ def _summary(constitution: Constitution) -> Summary:
     )
 
 
-def _difference(found: Diff) -> Difference:
+def _difference(diff: Diff) -> Difference:
+    added = [principle.id for principle in diff.added]
     return Difference(
-        a=Version(ref=found.a.ref, hash=found.a.digest),
-        b=Version(ref=found.b.ref, hash=found.b.digest),
-        header=_fields(found.header),
-        added=[principle.id for principle in found.added],
-        removed=[principle.id for principle in found.removed],
-        reworded=_changed(found.reworded),
-        reweighted=_changed(found.reweighted),
-        unchanged=list(found.unchanged),
-        stale_digests=list(found.stale_digests),
+        a=Version(ref=diff.a.ref, hash=diff.a.digest),
+        b=Version(ref=diff.b.ref, hash=diff.b.digest),
+        header=_fields(diff.header),
+        added=added,
+        removed=[principle.id for principle in diff.removed],
+        reworded=_changed(diff.reworded),
+        reweighted=_changed(diff.reweighted),
+        unchanged=list(diff.unchanged),
+        stale_digests=list(diff.stale_digests),
     )
 
 

@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_json
 
-from base.seeds import seed_of
+from base.digest import seed_of
 from constitution import Constitution, InputError, Principle, sample
 from critic.calls.wrappers import Wrapper
 from critic.engine import Completion, Engine, Lane, Sampling

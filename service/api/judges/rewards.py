@@ -121,8 +121,8 @@ async def reward(
     judge = await parts.engines.get(engine)
     under = await parts.constitutions.get(constitution) if constitution is not None else None
     grades = await while_connected(request, rewards(source_of(judge, under, group), answers))
-    found = [grade.reward for grade in grades]
-    return RewardAnswer(rewards=found, scores=found, problems=[grade.problem or None for grade in grades])
+    values = [grade.reward for grade in grades]
+    return RewardAnswer(rewards=values, scores=values, problems=[grade.problem or None for grade in grades])
 
 
 def _answers(asked: RewardRequest) -> list[Answer]:

@@ -42,7 +42,7 @@ class TrialRequest(BaseModel):
     items: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MOST_EXAMPLES)] = []
 
 
-class Example(BaseModel):
+class TrialExample(BaseModel):
     """One example: what the judge says under the principle, and what people and judges had said of it before.
 
     Probabilities are that the first response is better; ``before`` is the mean of the labels that are there.
@@ -64,7 +64,7 @@ class Trial(BaseModel):
     principle: str
     judge: str
     mode: str
-    examples: list[Example]
+    examples: list[TrialExample]
 
 
 @router.post("", responses=responses(408, 502))
@@ -93,7 +93,7 @@ async def tried(asked: TrialRequest, request: Request, caller: Feedbacker, parts
         judgement = row.judgements[0]
         before, people = _before(labels)
         examples.append(
-            Example(
+            TrialExample(
                 item=labels[0].item,
                 prompt=list(item.prompt.messages),
                 responses=[response.text for response in item.responses],

@@ -1,27 +1,25 @@
 """Agreement, bias and throughput of a labelling project: people and judges side by side."""
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
 from critic.feedback import KINDS
-from critic.statistics.intervals import Share
 from service.answers.agreement import (
     GroupAgreement,
     PairFigures,
     ProjectAgreement,
     RaterFigures,
     ReliabilityFigures,
-    ShareFigure,
 )
 from service.api.body import StrictRoute
 from service.context import Parts, Service, allowed
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels.agreement import Agreement, Rated, Rater, Reliability, Together
+from service.labels.agreement import Agreement, RatedBy, Rater, Reliability, Together
 from service.problems import responses
 from service.review.agreement.figures import figures_of
+from service.review.agreement.shares import share_of
 from service.review.agreement.speed import speeds
 
 router = APIRouter(prefix="/v1/projects", tags=["agreement"], route_class=StrictRoute, responses=responses())
@@ -57,38 +55,40 @@ async def agreement_of(
 
 
 def _figures(
-    project: str, kind: Any, found: Agreement, speed: dict[str, float | None], pooled: bool
+    project: str, kind: Any, agreement: Agreement, speed: dict[str, float | None], pooled: bool
 ) -> ProjectAgreement:
-    groups = sorted(found.groups.items(), key=lambda group: group[0] or "")
+    groups = sorted(agreement.groups.items(), key=lambda group: group[0] or "")
+    raters = [_rater(rater, rated, speed, pooled) for rater, rated in sorted(agreement.raters.items(), key=str)]
+    pairs = [
+        PairFigures(
+            first=first.annotator,
+            second=second.annotator,
+            units=pair.units,
+            agreement=pair.agreement,
+            kappa=pair.kappa,
+        )
+        for (first, second), pair in sorted(agreement.pairs.items(), key=str)
+    ]
     return ProjectAgreement(
         project=project,
         kind=kind,
-        items=found.items,
-        labels=found.labels,
+        items=agreement.items,
+        labels=agreement.labels,
         pooled=pooled,
-        people=_reliability(found.pooled.people, kind) if pooled else None,
-        everyone=_reliability(found.everyone, kind) if pooled else None,
-        by_principle=_by_principle(found.pooled, kind) if pooled else None,
-        principles_left_out=len(found.principles_left_out),
+        people=_reliability(agreement.pooled.people, kind) if pooled else None,
+        everyone=_reliability(agreement.everyone, kind) if pooled else None,
+        by_principle=_by_principle(agreement.pooled, kind) if pooled else None,
+        principles_left_out=len(agreement.principles_left_out),
         groups=[
             GroupAgreement(
                 group=name, people=_reliability(together.people, kind), by_principle=_by_principle(together, kind)
             )
             for name, together in groups
         ],
-        groups_left_out=len(found.groups_left_out),
-        raters=[_rater(rater, rated, speed, pooled) for rater, rated in sorted(found.raters.items(), key=str)],
-        raters_left_out=len(found.left_out),
-        pairs=[
-            PairFigures(
-                first=first.annotator,
-                second=second.annotator,
-                units=pair.units,
-                agreement=pair.agreement,
-                kappa=pair.kappa,
-            )
-            for (first, second), pair in sorted(found.pairs.items(), key=str)
-        ],
+        groups_left_out=len(agreement.groups_left_out),
+        raters=raters,
+        raters_left_out=len(agreement.left_out),
+        pairs=pairs,
     )
 
 
@@ -96,7 +96,7 @@ def _by_principle(together: Together, kind: str) -> dict[str, ReliabilityFigures
     return {name: _reliability(said, kind) for name, said in sorted(together.by_principle.items())}
 
 
-def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None], pooled: bool) -> RaterFigures:
+def _rater(rater: Rater, rated: RatedBy, speed: dict[str, float | None], pooled: bool) -> RaterFigures:
     seconds = speed.get(rater.annotator or "")
     with_others = rated.with_people if pooled else None
     if not pooled and rater.source == "human":
@@ -108,20 +108,17 @@ def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None], pooled: b
             "group": rated.group,
             "labels": rated.labels,
             "unsure": rated.unsure,
-            "agreement": None if with_others is None else _share(with_others),
-            "first_lean": _share(rated.first_lean),
-            "longer_lean": _share(rated.longer_lean),
+            "agreement": None if with_others is None else share_of(with_others),
+            "first_lean": share_of(rated.first_lean),
+            "longer_lean": share_of(rated.longer_lean),
             "seconds": seconds,
             "labels_per_hour": None if seconds is None else 3600 / seconds,
         }
     )
 
 
-def _reliability(found: Reliability, kind: str) -> ReliabilityFigures:
-    alpha = {level: found.coincidences.alpha(level) for level in KINDS[kind].agreement}
-    return ReliabilityFigures(units=found.coincidences.units, agreement=_share(found.agreement), alpha=alpha)
-
-
-def _share(share: Share) -> ShareFigure | None:
-    figure = share.figure()
-    return None if figure is None else ShareFigure(**asdict(figure))
+def _reliability(reliability: Reliability, kind: str) -> ReliabilityFigures:
+    alpha = {level: reliability.coincidences.alpha(level) for level in KINDS[kind].agreement}
+    return ReliabilityFigures(
+        units=reliability.coincidences.units, agreement=share_of(reliability.agreement), alpha=alpha
+    )

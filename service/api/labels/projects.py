@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from critic.feedback import Kind
 from critic.feedback.feedback import Name
 from service.answers.page import Page
-from service.answers.projects import ItemsAdded, Progress, Project
+from service.answers.projects import ItemsAdded, Project, ProjectStanding
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
@@ -154,5 +154,5 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
 
 
 def _project(known: ProjectState) -> Project:
-    told = {"progress": Progress(**known.progress), "skip_reasons": tasking.reasons_of(known.row)}
+    told = {"progress": ProjectStanding(**known.progress), "skip_reasons": tasking.reasons_of(known.row)}
     return Project.model_validate(dict(known.row) | told)

@@ -34,7 +34,7 @@ class GroupAlpha(BaseModel):
     alpha: dict[Level, Coefficient | None]
 
 
-class Judged(BaseModel):
+class JudgesBesidePeople(BaseModel):
     """Judges beside the people of each group, and people of different groups beside each other.
 
     ``alphas`` are of the people of each group, and ``kappas`` of those two by two who have most in common: with
@@ -74,11 +74,11 @@ async def progress(id: str, caller: Reader, parts: Parts) -> ProjectProgress:
 
 
 @router.get("/{id}/judges", responses=responses(404))
-async def judges(id: str, request: Request, caller: Reader, parts: Parts) -> Judged:
+async def judges(id: str, request: Request, caller: Reader, parts: Parts) -> JudgesBesidePeople:
     """How far each judge agrees with people, beside how far people agree on the same items; and groups apart."""
     figures = await figures_of(parts, request, id)
     alphas = [GroupAlpha(group=group, alpha=dict(alpha)) for group, alpha in sorted(figures.alphas.items(), key=_name)]
-    return Judged(alphas=alphas, kappas=figures.kappas, judges=figures.judges, groups=figures.groups)
+    return JudgesBesidePeople(alphas=alphas, kappas=figures.kappas, judges=figures.judges, groups=figures.groups)
 
 
 def _name(of_group: tuple[Group, object]) -> str:

@@ -76,7 +76,7 @@ def config_option(sections: Collection[str] = ()) -> Any:
     return typer.Option(
         "--config",
         metavar="FILE",
-        help="Options from a file (YAML, JSON or TOML), by their names. The command line goes before it.",
+        help="Options from a file (YAML, JSON or TOML), by their names. The command line takes precedence.",
         rich_help_panel="Input",
         is_eager=True,
         callback=read,
@@ -89,8 +89,8 @@ ConfigFile = Annotated[Path | None, config_option()]
 
 def section(context: typer.Context, name: str) -> dict[str, Any]:
     """Return the mapping that a file given with ``--config`` has under ``name``; empty where it has none."""
-    found: dict[str, Any] = context.meta.get(_SECTIONS, {}).get(name, {})
-    return dict(found)
+    settings: dict[str, Any] = context.meta.get(_SECTIONS, {}).get(name, {})
+    return dict(settings)
 
 
 def config_name(context: typer.Context) -> str:
@@ -124,8 +124,8 @@ def _read(context: typer.Context, file: Path, sections: Collection[str]) -> None
 
 def _options(command: Any) -> dict[str, TyperOption]:
     """The options that a file may set, by their long names without hyphens before."""
-    found = {_key(option): option for option in command.params if isinstance(option, TyperOption)}
-    return {key: option for key, option in found.items() if key not in _NOT_IN_FILES}
+    options = {_key(option): option for option in command.params if isinstance(option, TyperOption)}
+    return {key: option for key, option in options.items() if key not in _NOT_IN_FILES}
 
 
 def _key(option: TyperOption) -> str:

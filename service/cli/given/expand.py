@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from base.errors import InputError
-from base.option import Option, flag_of, option_of, read
+from base.option import CommandOption, flag_of, option_of, read
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
@@ -90,7 +90,7 @@ def _parameters(model: type[BaseModel]) -> Iterator[inspect.Parameter]:
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _annotation(field: FieldInfo, about: Option) -> Any:
+def _annotation(field: FieldInfo, about: CommandOption) -> Any:
     """The type of the option: what the command line can give, which is no tuple, and the word in place of None."""
     if about.word is not None:
         return str
@@ -100,7 +100,7 @@ def _annotation(field: FieldInfo, about: Option) -> Any:
     return several if field.is_required() or field.default else several | None
 
 
-def _default(field: FieldInfo, about: Option) -> Any:
+def _default(field: FieldInfo, about: CommandOption) -> Any:
     if field.is_required():
         return inspect.Parameter.empty
     if about.word is not None and field.default is None:

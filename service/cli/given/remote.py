@@ -17,7 +17,7 @@ Key = Annotated[
         envvar="CAI_KEY",
         show_default=False,
         metavar="KEY",
-        help="An API key; better in the environment, for command lines are seen by others.",
+        help="An API key; better set in the environment, because others can see command lines.",
         rich_help_panel=SERVER,
     ),
 ]

@@ -20,7 +20,7 @@ SettingsFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="A file of the service's settings (YAML, JSON or TOML). The command line goes before it.",
+        help="A file of the service's settings (YAML, JSON or TOML). The command line takes precedence.",
         rich_help_panel=INPUT,
     ),
 ]

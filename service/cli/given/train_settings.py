@@ -32,7 +32,7 @@ _ABOUT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ConfigField:
     """A field of a config's class. ``default`` is empty where there is none that could be written down."""
 
     name: str
@@ -67,15 +67,15 @@ def classes() -> Iterator[tuple[str, Path, str]]:
             yield f"Settings of {method.name}", method.file, method.config
 
 
-def settings_of(source: str, name: str) -> Iterator[Setting]:
+def settings_of(source: str, name: str) -> Iterator[ConfigField]:
     """Yield the fields of the class ``name`` with the text that stands under each."""
-    [found] = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name]
-    for node, after in zip(found.body, [*found.body[1:], None], strict=True):
+    [definition] = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name]
+    for node, after in zip(definition.body, [*definition.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            yield Setting(node.target.id, ast.unparse(node.annotation), _default(node.value), _help(node, after))
+            yield ConfigField(node.target.id, ast.unparse(node.annotation), _default(node.value), _help(node, after))
 
 
-def transformers_settings() -> Iterator[Setting]:
+def transformers_settings() -> Iterator[ConfigField]:
     """Yield transformers' own settings; none where it is not installed."""
     spec = find_spec("transformers")
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():

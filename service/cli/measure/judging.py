@@ -11,7 +11,7 @@ from constitution import Constitution, Principle
 from critic.calls.ledger import Budget, RecordedEngine
 from critic.engine import Engine, Identity
 from critic.engines import open_engine, parse_spec
-from critic.evaluation.trust.asking import Answer, ask
+from critic.evaluation.trust.asking import JudgeAnswer, ask
 from critic.evaluation.trust.people import People, people
 from critic.judging import mode_of, settled
 from critic.judging.base import Mode
@@ -21,12 +21,12 @@ from service.cli.measure.measuring import measurement_store
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedJudge:
     """A judge's answers: who it was, in which mode as it suited it, and what people said."""
 
     judge: Identity
     mode: Mode
-    answers: Sequence[Answer]
+    answers: Sequence[JudgeAnswer]
 
 
 def people_of(source: str, column: str | None, limit: int | None = None) -> tuple[People, list[Broken]]:
@@ -50,7 +50,7 @@ async def ask_judge(
     out: Path | None,
     extend: bool,
     on_done: Callable[[], None],
-) -> Asked:
+) -> AskedJudge:
     """Open the judge, and ask it about every item; with ``out`` its answers are kept there, and not asked for again."""
     parsed = parse_spec(spec)
     engine = open_engine(parsed)
@@ -63,7 +63,7 @@ async def ask_judge(
         ):
             recorded: Engine = RecordedEngine(engine, store, Budget())
             answers = await ask(recorded, own, principles, people.items, on_done)
-        return Asked(engine.identity, own, answers)
+        return AskedJudge(engine.identity, own, answers)
     finally:
         await engine.close()
 

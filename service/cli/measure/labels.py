@@ -6,7 +6,7 @@ from typing import Any
 
 from base.errors import InputError
 from critic.evaluation.agreement.units import Timed
-from critic.files.naming import EVERYTHING
+from critic.files.naming import Naming
 from critic.files.shapes import is_read, naming
 from critic.files.sources import open_source
 from critic.rows import Broken, RowError
@@ -22,15 +22,16 @@ def read_labels(source: str, column: str | None) -> tuple[list[Timed], list[Brok
 
     Rows of feedback are read as they are; rows of any other shape as labels by people.
     """
-    names = naming(column)
+    named = naming(column)
+    columns = Naming(lambda name: name in AT or named.known(name), named.given)
     labels: list[Timed] = []
     refused: list[Broken] = []
-    for row in open_source(source, EVERYTHING).rows:
+    for row in open_source(source, columns).rows:
         if isinstance(row, Broken):
             refused.append(row)
             continue
         try:
-            labels += _labels(names.of_row(row.columns), row.where)
+            labels += _labels(row.columns, row.where)
         except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
             refused.append(broken(row.where, error))
     if not labels:

@@ -39,7 +39,8 @@ def recover(
 ) -> None:
     """Say what the chosen answers of PAIRS have in common: traits, words, and a run's principles. No model is asked."""
     labels, refused = _labels(settings.pairs, settings.limit, settings.column)
-    names, signs = candidates([one.better for one in labels], [one.worse for one in labels])
+    better = [one.better for one in labels]
+    names, signs = candidates(better, [one.worse for one in labels])
     if settings.run is not None:
         names, signs = _with_votes(settings.run, labels, names, signs)
     recovered = find(names, signs, [one.id for one in labels], list(range(len(labels))))

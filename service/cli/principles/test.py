@@ -12,10 +12,10 @@ import typer
 from base.errors import InputError
 from base.nearest import perhaps
 from constitution import Constitution, load
-from critic.evaluation.principles.findings import Findings, Limits, examine, plain, sentences
+from critic.evaluation.principles.findings import FindingLimits, Findings, examine, plain, sentences
 from critic.evaluation.principles.report import report
-from critic.evaluation.principles.table import Table
-from critic.run.folder.flips import Foreseen
+from critic.evaluation.principles.table import VoteTable
+from critic.run.folder.flips import ForeseenJudgement
 from critic.run.folder.reading import foresee, open_rows, read_config
 from critic.run.folder.results import replace_text
 from critic.settings.testing import ConstitutionTestSettings
@@ -29,13 +29,13 @@ from service.cli.shown.voice import Quiet, say
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class JudgementChange:
     """What a change would make of the run's judgements."""
 
     name: str
     stays: int
-    flips: Sequence[Foreseen]
-    may_flip: Sequence[Foreseen]
+    flips: Sequence[ForeseenJudgement]
+    may_flip: Sequence[ForeseenJudgement]
 
     @property
     def share(self) -> float | None:
@@ -59,7 +59,7 @@ def test(
     constitution, out = load(settings.ref), settings.out
     tested = _findings(constitution, settings.run, settings.again)
     changes = list(_changes(settings.run, constitution, _weights(settings.weight), settings.against))
-    limits = Limits(
+    limits = FindingLimits(
         settings.max_duplicates,
         settings.max_contradictions,
         settings.max_ambiguous,
@@ -81,7 +81,7 @@ def test(
 def _findings(constitution: Constitution, run: Path, again: Sequence[Path]) -> Findings:
     with closing(open_rows(run)) as store:
         settings = read_config(store, run).settings
-        table = Table.of(store.rows(), constitution)
+        table = VoteTable.of(store.rows(), constitution)
     if not table.comparisons:
         raise InputError("the run has no comparisons", where=str(run), fix="Name a run that has judged something.")
     for other in again:
@@ -110,7 +110,7 @@ def _weights(texts: Sequence[str]) -> dict[str, float]:
 
 def _changes(
     run: Path, constitution: Constitution, weights: dict[str, float], against: Sequence[str]
-) -> "Sequence[Change]":
+) -> "Sequence[JudgementChange]":
     """What the constitution itself makes of the run first, then the weights, then the other versions."""
     named = {f"{constitution.ref} in force": constitution}
     if weights:
@@ -120,7 +120,7 @@ def _changes(
     made = []
     for name, changed in named.items():
         seen = foresee(run, changed, (constitution,)).foresight
-        made.append(Change(name, seen.stays, seen.flips, seen.may_flip))
+        made.append(JudgementChange(name, seen.stays, seen.flips, seen.may_flip))
     return made
 
 
@@ -139,13 +139,15 @@ def _weighed(constitution: Constitution, weights: dict[str, float]) -> Constitut
     return constitution.model_copy(update={"principles": principles})
 
 
-def _write(out: Path, tested: Findings, changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]) -> None:
+def _write(
+    out: Path, tested: Findings, changes: Sequence[JudgementChange], broken: Sequence[str], data: dict[str, Any]
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "test.html", report(tested, changes, broken))
     replace_text(out / "test.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
-def _print(tested: Findings, changes: Sequence[Change], broken: Sequence[str], out: Path | None) -> None:
+def _print(tested: Findings, changes: Sequence[JudgementChange], broken: Sequence[str], out: Path | None) -> None:
     say(clean(f"{tested.constitution}: {tested.comparisons:,} comparisons of {tested.prompts:,} prompts"))
     width = max((len(one.principle) for one in tested.influences), default=0)
     say(f"{'':{width}}     read  decides    flips   speaks  followed")

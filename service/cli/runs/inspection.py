@@ -13,13 +13,13 @@ from typing import Any
 
 from base.errors import InputError
 from critic.files.inputs import open_labelled, open_pairs, open_prompts
-from critic.files.naming import Naming
+from critic.files.naming import EVERYTHING, Naming
 from critic.files.shapes import SHAPES, is_read
-from critic.files.sources import open_source
+from critic.files.sources import PIPE, open_source, source_name
 from critic.files.turns import CHATS, unread_keys
 from critic.records import Line, Quarantined
 from critic.rows import Broken, Raw
-from critic.run.execute import Seen
+from critic.run.execute import SeenPrompts
 from critic.run.plan import CHARACTERS_PER_TOKEN
 from trainers import catalogue
 from trainers.batches.data import open_examples
@@ -71,8 +71,8 @@ class Inspection:
 
 def inspect(source: str, columns: Naming, *, whole: bool = False, max_chars: int = 32_000) -> Inspection:
     """Read a sample of ``source``, or the ``whole`` of it, as each command would. Raises `InputError`."""
-    if source == "-":
-        raise InputError("standard input can be read only once", where="-", fix="Give a file.")
+    if source == "-" or source_name(source) == PIPE:
+        raise InputError("standard input, or a pipe, can be read only once", where=source, fix="Give a file.")
     limits: dict[str, Any] = {"max_chars": max_chars, "columns": columns}
     readers: dict[str, Callable[[], Iterable[Callable[[], list[Any]]]]] = {
         "generate, align": lambda: _alone(open_prompts(source, truncate=False, **limits)),
@@ -82,29 +82,29 @@ def inspect(source: str, columns: Naming, *, whole: bool = False, max_chars: int
     for rows, names in methods_by_rows().items():
         wanted = tuple(NAMES[name] for name in rows)
         readers[f"train {', '.join(names)}"] = partial(open_examples, source, wanted, columns)
-    found = _described(source, columns, whole)
-    found.uses = [_use(command, reader, whole) for command, reader in readers.items()]
-    found.prompt_tokens = max((use.prompt_tokens for use in found.uses), key=len)
-    found.answer_tokens = max((use.answer_tokens for use in found.uses), key=len)
-    return found
+    inspection = _described(source, columns, whole)
+    inspection.uses = [_use(command, reader, whole) for command, reader in readers.items()]
+    inspection.prompt_tokens = max((use.prompt_tokens for use in inspection.uses), key=len)
+    inspection.answer_tokens = max((use.answer_tokens for use in inspection.uses), key=len)
+    return inspection
 
 
 def methods_by_rows() -> dict[tuple[str, ...], list[str]]:
     """Return the training methods that learn from rows, by the kinds of rows that they take."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    by_rows: dict[tuple[str, ...], list[str]] = {}
     for method in catalogue.listed().values():
         if method.rows:
-            found.setdefault(method.rows, []).append(method.name)
-    return dict(sorted(found.items()))
+            by_rows.setdefault(method.rows, []).append(method.name)
+    return dict(sorted(by_rows.items()))
 
 
 def _alone(unread: Iterable[Callable[[], Line | Quarantined]]) -> Iterator[Callable[[], list[Any]]]:
     """Yield a run's rows, as it takes them: each prompt once, and no id for two."""
 
-    def alone(seen: Seen, read: Callable[[], Line | Quarantined]) -> list[Any]:
+    def alone(seen: SeenPrompts, read: Callable[[], Line | Quarantined]) -> list[Any]:
         return [seen.check(read())]
 
-    with closing(Seen()) as seen:
+    with closing(SeenPrompts()) as seen:
         for read in unread:
             yield partial(alone, seen, read)
 
@@ -120,28 +120,31 @@ def _is_sampled(row: int) -> bool:
 
 
 def _described(source: str, columns: Naming, whole: bool) -> Inspection:
-    opened = open_source(source, Naming(lambda name: True))
-    found = Inspection(opened.name, 0, True, (), {}, (), {}, [], [], [])
+    opened = open_source(source, columns)
+    is_table = opened.columns is not None
+    if not is_table:  # their rows have their own names, which are told as they are; a table's stand in its header
+        opened = open_source(source, EVERYTHING)
+    inspection = Inspection(opened.name, 0, True, (), {}, (), {}, [], [], [])
     unread: Counter[str] = Counter()
     names: dict[str, None] = dict.fromkeys(opened.columns or ())
     shapes: dict[str, None] = {}
     for row, read in enumerate(opened.unread if whole else islice(opened.unread, SAMPLED + 1)):
         if not whole and not _is_sampled(row):
-            found.whole = False
+            inspection.whole = False
             continue
         raw = read()
-        found.rows += 1
+        inspection.rows += 1
         if isinstance(raw, Broken):
             continue
-        names |= dict.fromkeys(raw.columns)
+        names |= {} if is_table else dict.fromkeys(raw.columns)
         unread.update(key for name in raw.columns if name in CHATS for key in unread_keys(raw.columns[name]))
-        shapes |= dict.fromkeys(_shapes(raw, columns))
+        shapes |= dict.fromkeys(_shapes(raw, EVERYTHING if is_table else columns))
     given = columns.of_table(tuple(names), opened.name)
-    found.columns = {name: own for name, own in given.items() if is_read(own)}
-    found.ignored = tuple(name for name in names if name not in found.columns)
-    found.shapes = tuple(shapes)
-    found.turns = dict(unread.most_common())
-    return found
+    inspection.columns = {name: own for name, own in given.items() if is_read(own)}
+    inspection.ignored = tuple(name for name in names if name.strip() and name not in inspection.columns)
+    inspection.shapes = tuple(shapes)
+    inspection.turns = dict(unread.most_common())
+    return inspection
 
 
 def _shapes(raw: Raw, columns: Naming) -> list[str]:

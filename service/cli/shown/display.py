@@ -84,7 +84,12 @@ def _ranking_table(row: Row, ranking: Ranking, pair: PreferencePair) -> Table:
     table.add_column("")
     for i in sorted(range(len(row.candidates)), key=lambda i: -ranking.strengths[i]):
         text = row.candidates[i].text
-        side = "chosen" if text == pair.chosen.text else "rejected" if text == pair.rejected.text else ""
+        if text == pair.chosen.text:
+            side = "chosen"
+        elif text == pair.rejected.text:
+            side = "rejected"
+        else:
+            side = ""
         shown = Text(clean(" ".join(text.split())))
         table.add_row(str(ranking.ranks[i]), f"{ranking.strengths[i]:+.2f}", shown, side)
     return table
@@ -126,11 +131,11 @@ def _vote_table(
         table.add_column("weight", justify="right")
     table.add_column("prefers")
     jurors = list(dict.fromkeys((vote.judge, vote.mode) for vote in votes))
-    for juror, name, mean in (
-        (juror, name, mean)
-        for juror in jurors
-        for name, mean in principle_log_odds(v for v in votes if (v.judge, v.mode) == juror).items()
-    ):
+    means = []
+    for juror in jurors:
+        own = [vote for vote in votes if (vote.judge, vote.mode) == juror]
+        means += [(juror, name, mean) for name, mean in principle_log_odds(own).items()]
+    for juror, name, mean in means:
         reads = [vote for vote in votes if vote.principle == name and (vote.judge, vote.mode) == juror]
         cells = [_odds(reads, order, sign) for order in (("given", "swapped") if ordered else (None,))]
         cells.append("unreadable" if mean is None else f"{sign * mean:+.2f}")
@@ -147,18 +152,20 @@ def _vote_table(
 
 
 def _odds(votes: Iterable[Vote], order: str | None, sign: int) -> str:
-    found = [vote for vote in votes if vote.order == order]
-    return ", ".join("?" if vote.log_odds is None else f"{sign * vote.log_odds:+.2f}" for vote in found)
+    in_order = [vote for vote in votes if vote.order == order]
+    return ", ".join("?" if vote.log_odds is None else f"{sign * vote.log_odds:+.2f}" for vote in in_order)
 
 
 def _mass(votes: Iterable[Vote]) -> str:
     """The least label mass of a principle's votes."""
-    found = [vote.mass for vote in votes if vote.mass is not None]
-    return f"{min(found):.2g}" if found else ""
+    masses = [vote.mass for vote in votes if vote.mass is not None]
+    return f"{min(masses):.2g}" if masses else ""
 
 
 def _preferred(mean: float | None, one: str, other: str) -> str:
-    return "" if not mean else one if mean > 0 else other
+    if not mean:
+        return ""
+    return one if mean > 0 else other
 
 
 def _reasons(
@@ -167,9 +174,9 @@ def _reasons(
     """Say which principles decided a comparison, and how."""
     settings = {key: config[key] for key in Pooling.model_fields.keys() & config.keys()}
     pooling = Pooling(**EXACT.model_dump() | settings)
-    found = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
-    odds = {name: sign * mean for name, mean in found.items() if mean is not None}
-    unread = len(found) - len(odds)
+    by_principle = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
+    odds = {name: sign * mean for name, mean in by_principle.items() if mean is not None}
+    unread = len(by_principle) - len(odds)
     deciding = set(odds)
     classes = {principles[name].priority for name in odds if name in principles}
     priorities = sorted(classes) if config.get("priorities", True) else []

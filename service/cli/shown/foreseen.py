@@ -6,21 +6,21 @@ from typing import Any
 
 import typer
 
-from critic.run.folder.flips import Foreseen as Judgement
+from critic.run.folder.flips import ForeseenJudgement as Judgement
 from critic.run.folder.reading import Foreseen
 from service.cli.shown.display import clean
 
 SHOWN = 20  # judgements of a kind that the terminal names; JSON names all
 
 
-def print_foreseen(found: Foreseen, run: Path, new: str) -> None:
+def print_foreseen(foreseen: Foreseen, run: Path, new: str) -> None:
     """Name the judgements that flip, and those that may."""
-    seen = found.foresight
+    seen = foreseen.foresight
     judged = seen.stays + len(seen.flips) + len(seen.may_flip)
-    typer.echo(clean(f"\n{run} was made under {found.constitution}; under {new}, of {judged:,} judgements:"))
+    typer.echo(clean(f"\n{run} was made under {foreseen.constitution}; under {new}, of {judged:,} judgements:"))
     typer.echo(f"  {seen.stays:,} stay, {len(seen.flips):,} flip, {len(seen.may_flip):,} may flip")
     typer.echo(clean(f"  to ask again: {seen.questions:,} questions, {seen.revisions:,} rounds of revision"))
-    if found.templates_differ:
+    if foreseen.templates_differ:
         typer.echo("  warning: this version of cai words its questions otherwise: all of them would be asked again")
     for name, listed in (("flips", seen.flips), ("may flip", seen.may_flip)):
         for one in listed[:SHOWN]:
@@ -49,16 +49,17 @@ def _after(one: Judgement) -> str:
     return f"{one.low:.3f} to {one.high:.3f} ({asked})"
 
 
-def foreseen_json(found: Foreseen) -> dict[str, Any]:
+def foreseen_json(foreseen: Foreseen) -> dict[str, Any]:
     """Return the same as plain data."""
-    seen = found.foresight
+    seen = foreseen.foresight
+    flip = [asdict(one) for one in seen.flips]
     return {
-        "constitution": found.constitution,
-        "constitution_hash": found.constitution_hash,
-        "templates_differ": found.templates_differ,
+        "constitution": foreseen.constitution,
+        "constitution_hash": foreseen.constitution_hash,
+        "templates_differ": foreseen.templates_differ,
         "stay": seen.stays,
         "questions": seen.questions,
         "revisions": seen.revisions,
-        "flip": [asdict(one) for one in seen.flips],
+        "flip": flip,
         "may_flip": [asdict(one) for one in seen.may_flip],
     }

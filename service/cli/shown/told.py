@@ -53,6 +53,7 @@ def outcome_json(outcome: Outcome, out: Path) -> dict[str, Any]:
     """Return the same as plain data."""
     standing, results = outcome.progress, outcome.results
     drops = sorted(results.statistics.drops.items())
+    causes = [asdict(cause) for cause in results.causes]
     return {
         "directory": str(out),
         "rows": results.exported.rows,
@@ -60,7 +61,7 @@ def outcome_json(outcome: Outcome, out: Path) -> dict[str, Any]:
         "pairs": results.exported.files["pairs"].records,
         "drops": [{"what": what, "reason": reason, "count": count} for (what, reason), count in drops],
         "quarantined": dict(results.quarantined),
-        "causes": [asdict(cause) for cause in results.causes],
+        "causes": causes,
         "calls": outcome.calls,
         "calls_in_all": results.calls,
         "seconds": round(outcome.seconds, 3),

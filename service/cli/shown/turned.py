@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from critic.run.folder.turned import Turn, Turned
+from critic.run.folder.turned import Turned, TurnedJudgement
 from critic.run.folder.weighing import Change
 from service.cli.shown.display import clean
 from service.cli.shown.voice import say
@@ -34,31 +34,31 @@ def counted(judgements: Mapping[Change, int]) -> str:
     return ", ".join(f"{count} {JUDGEMENTS[name]}" for name, count in shown)
 
 
-def print_turned(found: Turned, out: Path) -> None:
+def print_turned(turned: Turned, out: Path) -> None:
     """Say what changed since before, and where what was exported then is."""
-    lost = f", {found.lost} without a result now" if found.lost else ""
-    say(f"changed: of {found.rows} rows done again{lost}: judgements: {counted(found.judgements)}")
-    say(
-        f"         pairs: {found.pairs_before} before, {found.pairs_after} now; {out}/before/ has the exports of before"
-    )
-    for turn in found.turns[:NAMED]:
+    lost = f", {turned.lost} without a result now" if turned.lost else ""
+    say(f"changed: of {turned.rows} rows done again{lost}: judgements: {counted(turned.judgements)}")
+    pairs = f"{turned.pairs_before} before, {turned.pairs_after} now"
+    say(f"         pairs: {pairs}; {out}/before/ has the exports of before")
+    for turn in turned.turns[:NAMED]:
         say(clean(f"         {_line(turn)}"))
-    if len(found.turns) > NAMED:
-        say(f"         and {len(found.turns) - NAMED} more; --json names all")
+    if len(turned.turns) > NAMED:
+        say(f"         and {len(turned.turns) - NAMED} more; --json names all")
 
 
-def _line(turn: Turn) -> str:
+def _line(turn: TurnedJudgement) -> str:
     group = f", group {turn.group}" if turn.group is not None else ""
     before, after = ("none" if one is None else f"{one:.3f}" for one in (turn.before, turn.after))
     return f"row {turn.row} ({turn.where}{group}), response {turn.first} against {turn.second}: {before}, now {after}"
 
 
-def turned_json(found: Turned) -> dict[str, Any]:
+def turned_json(turned: Turned) -> dict[str, Any]:
     """Return the same as plain data."""
+    judgements = {name: turned.judgements.get(name, 0) for name in JUDGEMENTS}
     return {
-        "rows": found.rows,
-        "lost": found.lost,
-        "pairs": {"before": found.pairs_before, "after": found.pairs_after},
-        "judgements": {name: found.judgements.get(name, 0) for name in JUDGEMENTS},
-        "turns": [asdict(turn) for turn in found.turns],
+        "rows": turned.rows,
+        "lost": turned.lost,
+        "pairs": {"before": turned.pairs_before, "after": turned.pairs_after},
+        "judgements": judgements,
+        "turns": [asdict(turn) for turn in turned.turns],
     }

@@ -13,19 +13,19 @@ from critic.engine import RunStopped
 from critic.run.execute import Progress
 from service.align.chain import align as run
 from service.align.report import figures, sentence
-from service.align.request import AlignRequest
+from service.align.request import ChainRequest
 from service.cli.exits import QUARANTINED, STOPPED
 from service.cli.shown.progress import Bar
 from service.cli.shown.steps import StepBar
 from service.cli.shown.voice import say
 
 
-def aligned(request: AlignRequest, out: Path, *, as_json: bool) -> None:
+def aligned(request: ChainRequest, out: Path, *, as_json: bool) -> None:
     """Go through the chain, and print what came of it. Raises `typer.Exit` where it stopped, or refused rows."""
     logging.disable_progress_bar()
     rows, steps = _Rows(), StepBar()
     try:
-        found = run(request, out, tell=partial(_say_on, err=as_json), on_progress=rows.update, callbacks=[steps])
+        facts = run(request, out, tell=partial(_say_on, err=as_json), on_progress=rows.update, callbacks=[steps])
     except (KeyboardInterrupt, RunStopped) as reason:
         because = f": {reason}" if str(reason) else ""
         say(f"Stopped{because}. The same command goes on from here.", err=True)
@@ -34,20 +34,20 @@ def aligned(request: AlignRequest, out: Path, *, as_json: bool) -> None:
         rows.close()
         steps.close()
     if as_json:
-        typer.echo(json.dumps({"directory": str(out), **found}, indent=2))
+        typer.echo(json.dumps({"directory": str(out), **facts}, indent=2))
     else:
-        say(sentence(request, found))
-        _print(figures(found), found, out)
-    if any(stage.get("refused") or stage.get("quarantined") for stage in found["stages"].values()):
+        say(sentence(request, facts))
+        _print(figures(facts), facts, out)
+    if any(stage.get("refused") or stage.get("quarantined") for stage in facts["stages"].values()):
         say("Some rows were refused; refused.jsonl and quarantine.jsonl of the stages name them.", err=as_json)
         raise typer.Exit(QUARANTINED)
 
 
-def _print(shares: Iterable[tuple[str, Mapping[str, Any]]], found: Mapping[str, Any], out: Path) -> None:
+def _print(shares: Iterable[tuple[str, Mapping[str, Any]]], facts: Mapping[str, Any], out: Path) -> None:
     for name, share in shares:
         say(f"{name}: {share['estimate']:.2f} ({share['low']:.2f} to {share['high']:.2f})")
     for side in ("before", "after"):
-        if words := found[side]["words"]:
+        if words := facts[side]["words"]:
             say(f"words {side}: {words['estimate']:.1f}")
     say(f"model:  {out}/policy/\nreport: {out}/report.html")
 

@@ -19,7 +19,7 @@ from service.cli.shown.voice import say
 from service.cli.training.configs import shipped
 from trainers import catalogue, config
 from trainers.config import Source, TrainConfig
-from trainers.folder.results import Counts, Trained
+from trainers.folder.results import Trained, TrainingCounts
 from trainers.method import load as load_method
 from trainers.method import of as method_of
 from trainers.planning import dry_run
@@ -57,7 +57,9 @@ def _under_names(source: Source, column: str) -> Source:
     return {"path": source, "columns": column} if isinstance(source, str) else {"columns": column} | source
 
 
-def plan(config: TrainConfig, processes: int | None, sharded: bool, device_memory: float | None) -> dry_run.Planned:
+def plan(
+    config: TrainConfig, processes: int | None, sharded: bool, device_memory: float | None
+) -> dry_run.PlannedTraining:
     """Return what a run takes of this machine, or of the one that is described. Raises `InputError` if it can't fit."""
     device = this_machine(config)
     if processes is not None:
@@ -69,7 +71,7 @@ def plan(config: TrainConfig, processes: int | None, sharded: bool, device_memor
     return dry_run.dry_run(kind.name, config, kind.plan, kind.work(config, device.processes), device)
 
 
-def print_plan(planned: dry_run.Planned, *, as_json: bool) -> None:
+def print_plan(planned: dry_run.PlannedTraining, *, as_json: bool) -> None:
     """Say what a run takes."""
     if as_json:
         typer.echo(json.dumps(planned.facts(), indent=2))
@@ -119,7 +121,7 @@ def faults(refused: Mapping[str, int]) -> int:
     return sum(count for reason, count in refused.items() if reason not in LEFT_OUT)
 
 
-def print_counts(counts: Counts, *, err: bool = False) -> None:
+def print_counts(counts: TrainingCounts, *, err: bool = False) -> None:
     """Say what is trained on."""
     held_out = f", {counts.held_out:,} more held out" if counts.held_out else ""
     say(f"training on {counts.examples:,} examples{held_out}", err=err)

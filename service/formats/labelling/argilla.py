@@ -127,11 +127,10 @@ class _Record:
         messages = prompt_messages({name: value for name, value in given.items() if name not in self.names})
         if messages is None:
             raise RowError("no_prompt", f"no prompt among the fields {', '.join(given)[:200]}")
+        responses = [{"text": given[name], "model": self.metadata.get(f"{name}_model") or GIVEN} for name in self.names]
         self.envelope = {name: self.metadata.get(name) for name in ENVELOPE} | {
             "prompt": {"messages": messages, "id": self.metadata.get("prompt_id")},
-            "responses": [
-                {"text": given[name], "model": self.metadata.get(f"{name}_model") or GIVEN} for name in self.names
-            ],
+            "responses": responses,
         }
 
     def label(self, kind: str, position: int, answer: Columns, scale: Scale) -> Columns:

@@ -182,7 +182,9 @@ class _Task:
             texts = [data[name] for name in fields]
         elif lists:
             self.names = [str(item["id"]) for item in lists[0]]
-            texts = [next((item[name] for name in _BODIES if item.get(name)), None) for item in lists[0]]
+            texts = []
+            for item in lists[0]:
+                texts.append(next((item[name] for name in _BODIES if item.get(name)), None))
         else:
             raise RowError("no_responses", f"the data has {', '.join(data)[:200]}; name the responses' fields")
         # The Ranker's list may stand beside the texts, under ids of its own.
@@ -278,11 +280,12 @@ def _task(number: int, feedback: Feedback) -> Columns:
     names = _names(len(feedback.responses))
     texts = {name: response.text for name, response in zip(names, feedback.responses, strict=True)}
     models = {f"{name}_model": response.model for name, response in zip(names, feedback.responses, strict=True)}
+    shown_prompt = "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
     return {
         "id": number,
         "data": {
             "prompt": messages,
-            "shown_prompt": "\n\n".join(f"{message['role']}: {message['content']}" for message in messages),
+            "shown_prompt": shown_prompt,
             "prompt_id": feedback.prompt.id,
             **texts,
             "items": [{"id": name, "title": name, "body": text} for name, text in texts.items()],

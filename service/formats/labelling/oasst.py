@@ -44,7 +44,7 @@ class OasstFormat(Format):
         return read_rows(path, source, _from_tree)
 
 
-class _Place(NamedTuple):
+class _MessagePlace(NamedTuple):
     """A message, and the chat that ends with it."""
 
     message: Columns
@@ -66,7 +66,7 @@ def _from_tree(columns: Columns, where: str, source: Source) -> Iterator[Found]:
             yield broken(place, error)
             continue
         if message["role"] == "prompter":
-            yield from _feedback(_Place(message, chat), replies, place, source)
+            yield from _feedback(_MessagePlace(message, chat), replies, place, source)
         waiting += [(reply, chat) for reply in reversed(replies)]
 
 
@@ -91,7 +91,7 @@ def _replies(message: Columns) -> list[Columns]:
     return replies
 
 
-def _feedback(place: _Place, replies: list[Columns], where: str, source: Source) -> Iterator[Found]:
+def _feedback(place: _MessagePlace, replies: list[Columns], where: str, source: Source) -> Iterator[Found]:
     answers = [reply for reply in replies if not reply.get("deleted")]
     ranks: list[int] = []
     ranked: list[Columns] = []
@@ -114,10 +114,10 @@ def _feedback(place: _Place, replies: list[Columns], where: str, source: Source)
 def _whole(columns: Columns, name: str) -> int | None:
     """Return a whole number, None where there is none. A table may hold it as 1.0. Raises `RowError`."""
     value = columns.get(name)
-    found = None if isinstance(value, str) else whole(value)
-    if value is not None and found is None:
+    number = None if isinstance(value, str) else whole(value)
+    if value is not None and number is None:
         raise RowError("bad_label", f"{name} is {value!r:.40}; expected a whole number")
-    return found
+    return number
 
 
 def _labels(reply: Columns) -> Iterator[AnyLabel | RowError]:
@@ -149,7 +149,7 @@ def _thumbs(emojis: object, emoji: str) -> int:
     return count or 0
 
 
-def _built(place: _Place, replies: list[Columns], label: AnyLabel, where: str, source: Source) -> Found:
+def _built(place: _MessagePlace, replies: list[Columns], label: AnyLabel, where: str, source: Source) -> Found:
     """Return the feedback, or the reason why there can be none; the rest of the tree stands."""
     shown: list[Any] = [] if isinstance(label, DemonstrationLabel) else replies
     responses = [{"text": reply.get("text"), "model": reply.get("model_name") or GIVEN} for reply in shown]

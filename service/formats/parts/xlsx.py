@@ -1,73 +1,16 @@
-"""XLSX files: the rows of the first sheet as a stream of texts, and rows written as one sheet.
+"""XLSX files: rows written as one sheet. `critic.files.containers.sheets` reads them.
 
 What is written is the same to the byte for the same rows, and no text becomes a formula.
 """
 
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 from xml.sax.saxutils import escape, quoteattr
-
-from base.errors import InputError
-from critic.files.sources import Broken, Raw
-
-UNPACKED = 2**29  # bytes: a larger file is refused, whatever its packed size
-BLANKS = 10_000  # blank rows at a stretch: a row's number is the file's to choose, and the gap before it is walked
-
-
-def xlsx_rows(path: Path) -> Iterator[Raw | Broken]:
-    """Return the rows below the first, which names the columns. Blank ones are no rows.
-
-    Cells come as text, formulas with their last values. Raises `InputError` where the file can't be used.
-    """
-    from openpyxl import load_workbook
-
-    try:
-        with zipfile.ZipFile(path) as packed:
-            size = sum(member.file_size for member in packed.infolist())
-        if size > UNPACKED:
-            raise InputError(f"unpacked it has {size:,} bytes; the limit is {UNPACKED:,}", where=path.name)
-        book = load_workbook(path, read_only=True, data_only=True)
-        sheet = book.worksheets[0]
-        sheet.reset_dimensions()
-    except InputError:
-        raise
-    except Exception as error:  # openpyxl raises whatever its readers do, for a file that a person gave
-        raise InputError(f"not an XLSX file: {error}", where=path.name) from None
-    return _rows(book, sheet, path.name)
-
-
-def _rows(book: Any, sheet: Any, name: str) -> Iterator[Raw | Broken]:
-    header: list[str] | None = None
-    number, blanks = 0, 0
-    try:
-        for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
-            texts = [_text(cell) for cell in cells]
-            blanks = 0 if any(texts) else blanks + 1
-            if blanks > BLANKS:
-                raise InputError(f"more than {BLANKS:,} blank rows in a stretch", where=f"{name}:{number}")
-            if header is None:
-                header = [text or "" for text in texts]
-            elif not blanks:
-                yield Raw(f"{name}:{number}", {n: text for n, text in zip(header, texts, strict=False) if text})
-    except InputError:
-        raise
-    except Exception as error:  # likewise
-        raise InputError(f"broken after row {number}: {error}", where=name) from None
-    finally:
-        book.close()
-
-
-def _text(cell: Any) -> str | None:
-    """Return a cell as a person reads it."""
-    if cell is None:
-        return None
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-
 
 # Excel's own limits.
 MOST_ROWS, LONGEST_CELL = 2**20, 32_767  # rows of a sheet; UTF-16 units of a cell
@@ -92,6 +35,7 @@ _PARTS = {
     f'<Relationship Id="rId1" Type="{_OFFICE}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
 }
 _ESCAPED = {"\r": "&#13;"}  # XML reads a bare one as a line end
+_LIKE_ESCAPED = re.compile("_(?=x[0-9A-Fa-f]{4}_)")  # text that would be read as a character's number
 
 
 Cell = str | int | float | bool | None
@@ -150,5 +94,6 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, bool):
         return f'<c t="b"><v>{cell:d}</v></c>'
     if isinstance(cell, str):
-        return f'<c t="inlineStr"><is><t xml:space="preserve">{escape(cell, _ESCAPED)}</t></is></c>'
+        text = escape(_LIKE_ESCAPED.sub("_x005F_", cell), _ESCAPED)
+        return f'<c t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>'
     return f"<c><v>{cell!r}</v></c>"

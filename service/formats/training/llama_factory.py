@@ -105,7 +105,8 @@ def _from_llama_factory(row: Columns, where: str, source: Source) -> Iterator[Fo
         answered = {side: [_answer(columns[side])] for side in ("chosen", "rejected")}
         return from_columns(answered | {"prompt": prompt}, where, source)
     # A label that is there and empty makes no demonstration of its row.
-    named = next((name for name in _LABELS if name in columns), next((name for name in _LABELS if name in row), None))
+    by_row = next((name for name in _LABELS if name in row), None)
+    named = next((name for name in _LABELS if name in columns), by_row)
     label = {} if named is None else {"label": columns.get(named)}
     if "output" in columns:
         prompt = [*prompt, {"role": "assistant", "content": expect_text(columns, "output")}]

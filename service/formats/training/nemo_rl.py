@@ -88,16 +88,21 @@ def _from_nemo(columns: Columns, where: str, source: Source) -> Iterator[Found]:
 
 def _ranked(columns: Columns, where: str, source: Source) -> Feedback:
     messages = prompt_messages({"prompt": columns.get("context")})
-    found = [_ranked_text(completion) for completion in expect_list(columns, "completions")]
-    ranks = dense([rank for rank, _ in found])
+    ranked = [_ranked_text(completion) for completion in expect_list(columns, "completions")]
+    ranks = dense([rank for rank, _ in ranked])
     label: ComparisonLabel | RankingLabel
-    if len(found) == 2:
+    if len(ranked) == 2:
         first, second = ranks
-        choice = "tie" if first == second else "first" if first < second else "second"
+        if first == second:
+            choice = "tie"
+        elif first < second:
+            choice = "first"
+        else:
+            choice = "second"
         label = ComparisonLabel.model_validate({"choice": choice})
     else:
         label = RankingLabel(ranks=ranks)
-    responses = tuple(Response(text=text, model=GIVEN) for _, text in found)
+    responses = tuple(Response(text=text, model=GIVEN) for _, text in ranked)
     return Feedback(
         kind=label.kind,
         prompt=Prompt(messages=messages or ()),

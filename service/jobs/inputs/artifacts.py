@@ -53,8 +53,8 @@ class Artifacts:
         """The files under ``folder``, by name; names of those further down have slashes."""
         if not self._files.isdir(folder):
             return []
-        found = self._files.find(folder, detail=True)
-        names = {path.removeprefix(f"{folder}/"): entry["size"] for path, entry in found.items()}
+        entries = self._files.find(folder, detail=True)
+        names = {path.removeprefix(f"{folder}/"): entry["size"] for path, entry in entries.items()}
         return [Artifact(name=name, bytes=size) for name, size in sorted(names.items())]
 
     def find(self, folder: str, name: str) -> Artifact | None:

@@ -113,7 +113,7 @@ def _wanted(source: Source, default: str | None, listed: list[str]) -> str:
     return _one([one for one in listed if one == name], "file", name, there)
 
 
-def _one(found: Iterable[str], what: str, name: str, fix: str) -> str:
-    for one in found:
+def _one(names: Iterable[str], what: str, name: str, fix: str) -> str:
+    for one in names:
         return one
     raise InputError(f"there is no {what} {name!r}", where=what, fix=fix)

@@ -5,14 +5,13 @@ counted and not repeated. So all three are counted before a job reads the file: 
 and values, and the texts that dictionaries stand for, which are read here as numbers and never written out.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from base.errors import InputError
+from critic.files.containers.written_out import text_columns, written_out
 
 MOST_BYTES = 2**30  # of a whole file; an upload of 16 MB that is packed as well as texts are becomes a quarter of it
 ROWS_AT_ONCE = 64
@@ -35,13 +34,12 @@ def _check(path: Path) -> None:
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
         pages = sum(group.total_byte_size for group in groups)
         values = sum(group.column(number).num_values for group in groups for number in range(group.num_columns))
-        columns = [schema.column(number) for number in range(len(schema))]
+        texts = text_columns(schema)
     _must_fit(max(pages, VALUE_BYTES * values))
-    texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
     total = 0
     with pq.ParquetFile(path, read_dictionary=texts) as file:
         for batch in file.iter_batches(ROWS_AT_ONCE):
-            total += sum(map(_written_out, batch.columns))
+            total += sum(map(written_out, batch.columns))
             _must_fit(total)
 
 
@@ -49,21 +47,3 @@ def _must_fit(size: int) -> None:
     if size > MOST_BYTES:
         problem = f"the Parquet file becomes more than {MOST_BYTES // 2**20:,} MiB when it is unpacked"
         raise InputError(problem, where="input", fix=_FIX)
-
-
-def _written_out(values: pa.Array) -> int:
-    """The bytes of an array with every text of a dictionary written out."""
-    if isinstance(values, pa.DictionaryArray):
-        lengths = pc.binary_length(values.dictionary)
-        return int(pc.sum(lengths.take(values.indices)).as_py() or 0)
-    inside = list(_inside(values))
-    return sum(map(_written_out, inside)) if inside else int(values.nbytes)
-
-
-def _inside(values: pa.Array) -> Iterator[pa.Array]:
-    if isinstance(values, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
-        yield values.flatten()
-    elif isinstance(values, pa.MapArray):
-        yield from (values.keys, values.items)
-    elif isinstance(values, pa.StructArray):
-        yield from values.flatten()

@@ -80,12 +80,13 @@ def _run(work: Work, asked: AlignRequest) -> dict[str, Any]:
 def _align(work: Work, asked: AlignRequest, folder: Path) -> dict[str, Any]:
     [source] = work.inputs()
     judges = asked.judges or [work.parts.settings.engine]
+    specs = tuple(spec_of(work, judge) for judge in judges)
     chain = AlignSettings(
         principles=principles_file(work, asked.constitution),
         prompts=str(source),
         out=folder,
         policy=spec_of(work, asked.policy),
-        judge=tuple(spec_of(work, judge) for judge in judges),
+        judge=specs,
         mode=mode_texts(work, judges, asked.modes),
         column=asked.input.columns,
         **{name: getattr(asked, name) for name in ChainSettings.model_fields},

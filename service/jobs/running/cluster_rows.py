@@ -21,7 +21,7 @@ from base.option import as_file
 from critic.run.folder.shards import RUN_FILE, ShardStore
 from critic.run.folder.store import lock_directory
 from critic.run.request import RunRequest
-from critic.run.run import fingerprint
+from critic.run.run import sha256_and_rows
 from critic.settings.run import GenerateSettings, JudgeSettings, RunLimits, RunSettings
 from service.jobs.inputs.artifacts import input_of, of_job
 from service.jobs.requests import Judging
@@ -42,10 +42,10 @@ def run(work: Work, asked: Judging) -> dict[str, Any]:
     """Do a job that names a cluster."""
     folder = run_folder(work)
     total = work.step("cluster", lambda: _run(work, asked, folder))["total"]
-    found = work.step("results", lambda: _results(work, folder, total))
+    results = work.step("results", lambda: _results(work, folder, total))
     for file in _exports(folder):  # they are among the artifacts
         file.unlink()
-    return found
+    return results
 
 
 def settings_of(
@@ -70,7 +70,7 @@ def _run(work: Work, asked: Judging, folder: Path) -> dict[str, Any]:
     request = run_request(work, asked, str(source), constitution)
     on = work.parts.settings.clusters[asked.cluster or ""]
     principles = Path(principles_file(work, asked.constitution))
-    _, total = fingerprint(request)
+    _, total = sha256_and_rows(request)
     _wait_for(work, folder)
     with _told(work, folder, total):
         command(work, [request.kind], as_file(settings_of(request, principles, folder, on, asked)))
@@ -111,9 +111,11 @@ def _exports(folder: Path) -> list[Path]:
 def _standing(store: ShardStore, total: int | None) -> dict[str, Any]:
     """Where the job stands, by its finished shards."""
     finished = store.finished().values()
+    rows = sum(about.rows for about in finished)
+    quarantined = sum(about.quarantined for about in finished)
     return {
-        "rows": sum(about.rows for about in finished),
-        "quarantined": sum(about.quarantined for about in finished),
+        "rows": rows,
+        "quarantined": quarantined,
         "pairs": 0,
         "calls": sum(about.calls for about in finished),
         "cost": 0.0,

@@ -53,11 +53,11 @@ def _given(finished: Finished, texts: TextBounds, refused: dict[str, str]) -> It
 
 
 def _records(job: str, given: Sequence[tuple[int, Feedback]]) -> tuple[list[Mapping[str, Any]], list[dict[str, Any]]]:
-    _, found = labels.rows([label for _, label in given], labels.Origin(job=job))
+    _, by_table = labels.rows([label for _, label in given], labels.Origin(job=job))
     # Named by what they say and where: what is done again gives none twice.
     ids = [digest(["job", job, row, label.model_dump(mode="json")])[:32] for row, label in given]
-    records = [{**record, "id": id} for id, record in zip(ids, found[feedback], strict=True)]
-    return sorted(found[items], key=lambda item: str(item["id"])), list({r["id"]: r for r in records}.values())
+    records = [{**record, "id": id} for id, record in zip(ids, by_table[feedback], strict=True)]
+    return sorted(by_table[items], key=lambda item: str(item["id"])), list({r["id"]: r for r in records}.values())
 
 
 def _insert(connection: Connection, contents: Sequence[Mapping[str, Any]], records: Sequence[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy import update
 
 from critic.records import Line, Quarantined
-from critic.run.execute import item_hash
+from critic.run.execute import item_key
 from service.jobs.work.ledger import JobStore
 from service.store.tables import jobs
 
@@ -53,7 +53,7 @@ async def guarded(
 
 
 def _is_done(entry: Entry, store: JobStore, plan: str) -> bool:
-    return isinstance(entry, Line) and store.is_done(entry.row, item_hash(entry), plan)
+    return isinstance(entry, Line) and store.is_done(entry.row, item_key(entry), plan)
 
 
 def _poisoned(entry: Entry) -> Quarantined:

@@ -19,11 +19,11 @@ from critic.engine import Completion, Engine, Lane, Node, Request, Score, Usage
 from critic.engines import Spec, parse_spec
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
-from critic.run.execute import Progress, Seen, execute_rows
+from critic.run.execute import Progress, SeenPrompts, execute_rows
 from critic.run.opening import Capabilities, learnt, settle
 from critic.run.request import Checked, RunRequest, check, check_priced
 from critic.run.retest import Retest, retested
-from critic.run.run import described, fingerprint, write_results
+from critic.run.run import described, sha256_and_rows, write_results
 from service.bounds.portions import portions
 from service.bounds.text_bounds import TextBounds
 from service.engines import TRAINED
@@ -122,8 +122,8 @@ class RowsJob:
         self.work.leave(folder)
         store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
-        found = {"files": files, "warnings": written.warnings(), "feedback": self._kept_feedback()}
-        return {**self.standing(Progress()), **found}
+        written_now = {"files": files, "warnings": written.warnings(), "feedback": self._kept_feedback()}
+        return {**self.standing(Progress()), **written_now}
 
     def _kept_feedback(self) -> dict[str, Any]:
         return feedback.keep(self.work.store, self.work.store, self.work.parts.settings.texts)
@@ -135,10 +135,10 @@ class RowsJob:
             for spec, engine in self.engines.items()
         }
         progress = Progress()
-        found = self.work.call(retested(self.checked.pipeline(recorded), self.work.store, self.asked.retest, progress))
+        retest = self.work.call(retested(self.checked.pipeline(recorded), self.work.store, self.asked.retest, progress))
         if progress.stopped:
             self.work.store.tell("retest", stopped=public(progress.stopped))
-        return found
+        return retest
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
         async def execute(some: Sequence[Entry]) -> None:
@@ -173,7 +173,7 @@ class RowsJob:
 def run(work: Work, asked: Judging) -> dict[str, Any]:
     """Run the rows that a job was given."""
     job = prepared(work, asked)
-    with closing(Seen()) as seen:
+    with closing(SeenPrompts()) as seen:
         entries = (seen.check(entry) for entry in job.request.lines())
         for number, chunk in enumerate(_chunks(entries)):
             job.count(work.step(f"chunk {number}", partial(job.chunk, chunk), by_row=True))
@@ -189,9 +189,9 @@ def prepared(work: Work, asked: Judging) -> RowsJob:
     if asked.max_cost is not None:
         check_priced(checked)
     engines = work.call(_engines(work, asked, checked))
-    input_hash, total = fingerprint(request)
-    found = work.call(settle(checked.seats, engines))
-    checked = replace(checked, seats=found.seats)
+    input_hash, total = sha256_and_rows(request)
+    settled = work.call(settle(checked.seats, engines))
+    checked = replace(checked, seats=settled.seats)
     config, provenance = described(request, checked, engines, input_hash)
     if changed := work.store.agree(config.flat(), provenance):
         raise InputError(
@@ -201,7 +201,7 @@ def prepared(work: Work, asked: Judging) -> RowsJob:
     budget = Budget(asked.max_calls, spent=work.store.calls(), max_cost=asked.max_cost, cost=work.store.cost())
     recorded = {spec: RecordedEngine(engine, work.store, budget) for spec, engine in engines.items()}
     pipeline = checked.pipeline(recorded)
-    return RowsJob(work, request, pipeline, found.capabilities, engines, checked, config.plan, budget, total, asked)
+    return RowsJob(work, request, pipeline, settled.capabilities, engines, checked, config.plan, budget, total, asked)
 
 
 def run_request(work: Work, asked: Judging, source: str, constitution: Constitution) -> RunRequest:

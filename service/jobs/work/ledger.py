@@ -124,8 +124,8 @@ class JobStore(Claims):
 
     def get(self, key: str) -> Answer | None:
         """See `critic.calls.ledger.Ledger.get`."""
-        found = self._read(select(calls.c.answer).where(calls.c.key == key))
-        answer: Answer | None = json.loads(found[0][0]) if found else None
+        stored = self._read(select(calls.c.answer).where(calls.c.key == key))
+        answer: Answer | None = json.loads(stored[0][0]) if stored else None
         return answer
 
     async def commit(self, key: str, answer: Answer, cost: float) -> None:
@@ -177,8 +177,8 @@ class JobStore(Claims):
     def row(self, row: int) -> Row | None:
         """The result at one position of the input; None where there is none."""
         c = job_rows.c
-        found = self._read(select(c.result).where(c.job == self.job, c.row == row, c.result.is_not(None)))
-        return Row.model_validate_json(found[0][0]) if found else None
+        stored = self._read(select(c.result).where(c.job == self.job, c.row == row, c.result.is_not(None)))
+        return Row.model_validate_json(stored[0][0]) if stored else None
 
     def rows(self) -> Iterator[Row]:
         """Every result, in the order of the input."""
@@ -190,15 +190,15 @@ class JobStore(Claims):
 
     def trying(self) -> dict[str, Any]:
         """What was begun last: see `service.jobs.running.poison`."""
-        found: dict[str, Any] | None = self._read(select(jobs.c.trying).where(jobs.c.id == self.job))[0][0]
-        return found or {}
+        trying: dict[str, Any] | None = self._read(select(jobs.c.trying).where(jobs.c.id == self.job))[0][0]
+        return trying or {}
 
     def counts(self, first: int, last: int) -> dict[str, int]:
         """Rows done, rows quarantined and pairs of the rows from ``first`` to ``last``."""
         c = job_rows.c
         query = select(func.count(c.result), func.count(c.quarantined), func.coalesce(func.sum(c.pairs), 0))
-        found = self._read(query.where(c.job == self.job, c.row >= first, c.row <= last))[0]
-        return dict(zip(("rows", "quarantined", "pairs"), map(int, found), strict=True))
+        sums = self._read(query.where(c.job == self.job, c.row >= first, c.row <= last))[0]
+        return dict(zip(("rows", "quarantined", "pairs"), map(int, sums), strict=True))
 
     # What the job is.
 

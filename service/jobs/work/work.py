@@ -86,10 +86,10 @@ class Work:
 
         from dbos import DBOS  # slow to import, and a server starts without it
 
-        found: dict[str, Any] = DBOS.run_step({"name": name}, recorded)
-        if "failed" in found:
-            raise Failed(found["failed"])
-        done: dict[str, Any] = found["done"]
+        outcome: dict[str, Any] = DBOS.run_step({"name": name}, recorded)
+        if "failed" in outcome:
+            raise Failed(outcome["failed"])
+        done: dict[str, Any] = outcome["done"]
         return done
 
     def guarded(self, do: Callable[[], T]) -> T:

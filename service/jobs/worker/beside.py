@@ -6,14 +6,14 @@ import socket
 from functools import partial
 
 from service.bounds.quiet import quieten
-from service.jobs.worker.link import Link, LinkedEngines
+from service.jobs.worker.link import LinkedEngines, WorkerLink
 from service.jobs.worker.worker import work
 
 NICE = 5  # batch work lets the server go first
 
 
 async def _main(connection: socket.socket) -> None:
-    link = await Link.open(connection)
+    link = await WorkerLink.open(connection)
     quieten(link.settings.log_level)
     await work(link.settings, partial(LinkedEngines, link), link.ended)
 

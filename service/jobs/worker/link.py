@@ -33,7 +33,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class LearntByEngine:
     """What an engine may learn while it is asked."""
 
     capabilities: Mapping[str, str]
@@ -46,13 +46,13 @@ class Learnt:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class EngineCard:
     """What an engine is, as far as it never changes, and what it has learnt so far."""
 
     identity: Identity
     whole_trees: bool
     prices: tuple[float, float]
-    learnt: Learnt
+    learnt: LearntByEngine
 
 
 async def serve(connection: socket.socket, settings: Settings, engines: Engines, patience: Patience) -> None:
@@ -62,14 +62,14 @@ async def serve(connection: socket.socket, settings: Settings, engines: Engines,
 
     async def answer(number: int, name: str, verb: str, arguments: tuple[Any, ...]) -> None:
         try:
-            found: object = await _ask(engines, name, verb, arguments)
+            reply: object = await _ask(engines, name, verb, arguments)
         except (EngineError, RunStopped) as error:
-            found = error
+            reply = error
         except Exception as error:  # whatever an engine raises costs one row of the job
-            found = EngineError(f"{type(error).__name__}: {error}")
+            reply = EngineError(f"{type(error).__name__}: {error}")
         finally:
             del tasks[number]
-        _send(writer, (number, found))
+        _send(writer, (number, reply))
 
     try:
         _send(writer, settings)
@@ -93,13 +93,13 @@ async def _ask(engines: Engines, name: str, verb: str, arguments: tuple[Any, ...
     engine = await engines.get(name)
     if verb == "about":
         prices = engine.usage.input_price, engine.usage.output_price
-        return About(engine.identity, engine.whole_trees, prices, Learnt.of(engine))
+        return EngineCard(engine.identity, engine.whole_trees, prices, LearntByEngine.of(engine))
     [what] = arguments
-    found = await (engine.complete(what, "batch") if verb == "complete" else engine.score(what, "batch"))
-    return found, Learnt.of(engine)
+    answer = await (engine.complete(what, "batch") if verb == "complete" else engine.score(what, "batch"))
+    return answer, LearntByEngine.of(engine)
 
 
-class Link:
+class WorkerLink:
     """The worker's end."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: Settings) -> None:
@@ -156,7 +156,7 @@ class Link:
 class LinkedEngine:
     """An engine of the server's: see `critic.engine.Engine`."""
 
-    def __init__(self, link: Link, name: str, about: About) -> None:
+    def __init__(self, link: WorkerLink, name: str, about: EngineCard) -> None:
         self._link, self._name, self._about = link, name, about
         self.usage = Usage(input_price=about.prices[0], output_price=about.prices[1])
         self._learn(about.learnt)
@@ -190,18 +190,18 @@ class LinkedEngine:
         """The engine is the server's, which closes it."""
 
     async def _ask(self, verb: str, what: Request | Node) -> Any:
-        found, learnt = await self._link.ask(self._name, verb, what)
+        answer, learnt = await self._link.ask(self._name, verb, what)
         self._learn(learnt)
-        return found
+        return answer
 
-    def _learn(self, learnt: Learnt) -> None:
+    def _learn(self, learnt: LearntByEngine) -> None:
         self._capabilities, self.usage.room = learnt.capabilities, learnt.room
 
 
 class LinkedEngines(Engines):
     """The engines of the server, by the names that it has for them."""
 
-    def __init__(self, link: Link, settings: Settings, database: Database) -> None:
+    def __init__(self, link: WorkerLink, settings: Settings, database: Database) -> None:
         super().__init__(settings, database)
         self._link = link
 

@@ -70,7 +70,7 @@ class ItemsRequest(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenItem:
     """An item that is to be a task, by its ids. ``row`` is what is stored of it; None where it is stored already."""
 
     item: str
@@ -83,22 +83,22 @@ class Chosen:
 
 async def gathered(
     connection: AsyncConnection, asked: ItemsRequest, kind: Kind, form: Form, texts: TextBounds
-) -> list[Chosen]:
+) -> list[ChosenItem]:
     """Return the items that ``asked`` names and that the kind can be about.
 
     Raises `Invalid` for one that was given and can't be labelled so; stored ones are then left out.
     """
-    found = _given(asked.items, kind, form, texts)
+    items = _given(asked.items, kind, form, texts)
     if asked.from_feedback is not None:
-        found += await _stored(connection, asked.from_feedback, kind)
-    return found + await _named(connection, asked.stored, kind)
+        items += await _stored(connection, asked.from_feedback, kind)
+    return items + await _named(connection, asked.stored, kind)
 
 
 async def new_rows(
-    connection: AsyncConnection, project: str, found: Sequence[Chosen]
+    connection: AsyncConnection, project: str, chosen_items: Sequence[ChosenItem]
 ) -> Mapping[Any, Sequence[Mapping[str, Any]]]:
-    """Return the rows that make ``found`` tasks of the project: each item once, and none that it has already."""
-    by_item = {chosen.item: chosen for chosen in found}
+    """Return the rows that make ``chosen_items`` tasks of the project: each item once, and none that it has already."""
+    by_item = {chosen.item: chosen for chosen in chosen_items}
     for start in range(0, len(by_item), CHUNK):
         part = list(by_item)[start : start + CHUNK]
         there = select(tasks.c.item).where(tasks.c.project == project, tasks.c.item.in_(part))
@@ -123,8 +123,8 @@ def tasks_of(rows: Mapping[Any, Sequence[Mapping[str, Any]]]) -> Sequence[Mappin
     return rows.get(tasks, ())
 
 
-def _given(asked: Sequence[ItemForm], kind: Kind, form: Form, texts: TextBounds) -> list[Chosen]:
-    found: list[Chosen] = []
+def _given(asked: Sequence[ItemForm], kind: Kind, form: Form, texts: TextBounds) -> list[ChosenItem]:
+    chosen: list[ChosenItem] = []
     faults: list[Fault] = []
     for position, one in enumerate(asked):
         at = f"/items/{position}"
@@ -140,7 +140,7 @@ def _given(asked: Sequence[ItemForm], kind: Kind, form: Form, texts: TextBounds)
             expected = _expected(one, kind, form, item.responses)
             row = content_of(item.prompt, item.responses)
             id = item_of(item.prompt, item.responses)
-            found.append(Chosen(id, row["id"], row, one.role, expected, one.why))
+            chosen.append(ChosenItem(id, row["id"], row, one.role, expected, one.why))
         except InputError as error:
             faults.append(Fault(where=f"{at}/expected", problem=error.problem))
         except ValidationError as error:
@@ -150,7 +150,7 @@ def _given(asked: Sequence[ItemForm], kind: Kind, form: Form, texts: TextBounds)
     if faults:
         detail, fix = f"{faults[0].where}: {faults[0].problem}", "Mend or leave out the items that are named."
         raise Invalid(detail, fix, faults=faults)
-    return found
+    return chosen
 
 
 def _expected(one: ItemForm, kind: Kind, form: Form, responses: Sequence[Response]) -> dict[str, Any] | None:
@@ -172,23 +172,23 @@ def _expected(one: ItemForm, kind: Kind, form: Form, responses: Sequence[Respons
     return label.model_dump(mode="json", exclude_defaults=True)
 
 
-async def _stored(connection: AsyncConnection, asked: FromFeedback, kind: Kind) -> list[Chosen]:
+async def _stored(connection: AsyncConnection, asked: FromFeedback, kind: Kind) -> list[ChosenItem]:
     """The items of stored feedback: of 10,000 the ids are kept, and never all texts at once."""
     chosen = select(feedback.c.item, func.min(feedback.c.content).label("content"), func.min(feedback.c.seq).label("n"))
     chosen = chosen.join(retractions, retractions.c.seq == feedback.c.seq, isouter=True)
     chosen = chosen.where(*asked.filter.conditions(), retractions.c.seq.is_(None)).group_by(feedback.c.item)
     first = chosen.order_by(func.min(feedback.c.seq)).limit(asked.limit).subquery()
     query = select(first.c.item, first.c.content, items.c.responses).join(items, first.c.content == items.c.id)
-    found = []
+    stored = []
     async with connection.stream(query.order_by(first.c.n), execution_options={"yield_per": ITEMS_AT_ONCE}) as rows:
         async for row in rows:
             responses = [Response.model_validate(response) for response in row.responses]
             if _fit(kind, responses):
-                found.append(Chosen(row.item, row.content))
-    return found
+                stored.append(ChosenItem(row.item, row.content))
+    return stored
 
 
-async def _named(connection: AsyncConnection, ids: Sequence[str], kind: Kind) -> list[Chosen]:
+async def _named(connection: AsyncConnection, ids: Sequence[str], kind: Kind) -> list[ChosenItem]:
     """The items of these ids, as some label has them. Raises `Invalid` for one that can't be used."""
     chosen = []
     for position, id in enumerate(ids):
@@ -200,7 +200,7 @@ async def _named(connection: AsyncConnection, ids: Sequence[str], kind: Kind) ->
             )
         if not _fit(kind, [Response.model_validate(response) for response in row.responses]):
             raise Invalid(f"the item {id} can't be labelled so", "Leave it out.", where=f"/stored/{position}")
-        chosen.append(Chosen(id, row.content))
+        chosen.append(ChosenItem(id, row.content))
     return chosen
 
 

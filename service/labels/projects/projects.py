@@ -21,7 +21,7 @@ from service.store.tables import adjudications, leases, now, practice, projects,
 
 @dataclass(frozen=True, slots=True)
 class ProjectState:
-    """A project's row, and how far it is, as `service.answers.projects.Progress` says it."""
+    """A project's row, and how far it is, as `service.answers.projects.ProjectStanding` says it."""
 
     row: Mapping[str, Any]
     progress: Mapping[str, Any]
@@ -68,6 +68,13 @@ async def get(database: Database, id: str, caller: Caller) -> ProjectState:
     """Return a project that the caller may see. Raises `NotFound`."""
     async with database.read() as connection:
         return await _one(connection, id, *access.projects_of(caller))
+
+
+async def name(database: Database, id: str) -> str | None:
+    """What a project is called; None where there is none any more."""
+    async with database.read() as connection:
+        called: str | None = (await connection.execute(select(projects.c.name).where(projects.c.id == id))).scalar()
+    return called
 
 
 async def asked(connection: AsyncConnection, id: str) -> RowMapping:

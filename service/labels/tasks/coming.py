@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, select
 from service.keys import access
 from service.keys.auth import Caller
 from service.labels.tasks import drafts, handing, own_work, practising, task_rows, tasking
-from service.labels.tasks.handing import HandedOut, Seen
+from service.labels.tasks.handing import HandedOut, SeenTask
 from service.labels.tasks.own_work import Before, OwnPace
 from service.labels.tasks.task_rows import Own
 from service.refusals import not_found
@@ -21,7 +21,7 @@ class Next:
     """What somebody who comes for a task gets: practice where they stand ``at`` it, else what was handed out."""
 
     project: RowMapping
-    at: practising.Standing | None = None
+    at: practising.PracticeStanding | None = None
     out: HandedOut | None = None
     before: Before | None = None
     pace: OwnPace | None = None
@@ -66,7 +66,7 @@ def back_to(connection: Connection, project: str, task: str, caller: Caller, zon
     return Again(row, own, own_work.before(connection, project, task, annotator), pace)
 
 
-def to_answer(connection: Connection, project: str, task: str, caller: Caller) -> Seen:
+def to_answer(connection: Connection, project: str, task: str, caller: Caller) -> SeenTask:
     """Return a task of a project as the caller may answer it. Raises `NotFound`."""
     seen = handing.seen(connection, task, tasking.require_annotator(caller.annotator))
     if seen.project["id"] != project or not access.sees(caller, seen.project):

@@ -26,7 +26,7 @@ from service.store.tables import feedback, projects
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenTask:
     """A task with its project, and what one annotator has of it: None where they never got it."""
 
     project: RowMapping
@@ -44,10 +44,10 @@ class HandedOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TaskAnswer:
     """An answer to a task that was seen. ``read`` is the label that it means, or why it means none."""
 
-    seen: Seen
+    seen: SeenTask
     asked: AnswerRequest
     annotator: str
     read: tuple[Feedback, Order] | Refusal | InputError
@@ -57,11 +57,11 @@ _PROJECT = select(projects).where(projects.c.id == bindparam("id"))
 _NUMBER = select(feedback.c.seq).where(feedback.c.id == bindparam("id"))
 
 
-def seen(connection: Connection, id: str, annotator: str) -> Seen:
+def seen(connection: Connection, id: str, annotator: str) -> SeenTask:
     """A task as an annotator may look at it. Raises `NotFound` where there is none."""
     task = tasking.task(connection, id)
     project = connection.execute(_PROJECT, {"id": task["project"]}).mappings().one()
-    return Seen(project, task, tasking.lease(connection, id, annotator))
+    return SeenTask(project, task, tasking.lease(connection, id, annotator))
 
 
 def hand_out(connection: Connection, id: str, annotator: str, seconds: float, beside: Sequence[str] = ()) -> HandedOut:
@@ -81,18 +81,18 @@ def hand_out(connection: Connection, id: str, annotator: str, seconds: float, be
     return HandedOut(project, tasking.task(connection, lease.task), lease)
 
 
-async def read(known: labels.Labels, one: Seen, caller: Caller, asked: AnswerRequest) -> Answer:
+async def read(known: labels.Labels, one: SeenTask, caller: Caller, asked: AnswerRequest) -> TaskAnswer:
     """Read an answer. What is wrong with it is told when it is stored, if it may be given at all."""
     annotator = tasking.require_annotator(caller.annotator)
     try:
         given = await answering.read(known, one.project, one.task, caller, asked)
     except (Refusal, InputError) as fault:
-        return Answer(one, asked, annotator, fault)
-    return Answer(one, asked, annotator, given)
+        return TaskAnswer(one, asked, annotator, fault)
+    return TaskAnswer(one, asked, annotator, given)
 
 
 async def answered(
-    database: Database, known: labels.Labels, one: Seen, asked: AnswerRequest, caller: Caller, once: Once
+    database: Database, known: labels.Labels, one: SeenTask, asked: AnswerRequest, caller: Caller, once: Once
 ) -> str:
     """Store the answer to a task that was seen, for whoever takes answers; return the label's id. Raises `Refusal`."""
     answer = await read(known, one, caller, asked)
@@ -106,7 +106,7 @@ async def answered(
     return stored
 
 
-def take_back(connection: Connection, answer: Answer, caller: Caller, once: Once) -> str:
+def take_back(connection: Connection, answer: TaskAnswer, caller: Caller, once: Once) -> str:
     """Store an answer as feedback, and close its lease: both or neither. Return the label's id.
 
     Raises `Forbidden` and `Conflict` where the task isn't the annotator's to answer, and then what is wrong with the
@@ -173,7 +173,9 @@ def must_label(project: RowMapping, annotator: str) -> None:
         raise Forbidden("your work in this project is paused", "Ask those who run it when it goes on.", slug="paused")
 
 
-def _locked(connection: Connection, one: Seen, annotator: str, replaces: str | None = None) -> tuple[RowMapping, Any]:
+def _locked(
+    connection: Connection, one: SeenTask, annotator: str, replaces: str | None = None
+) -> tuple[RowMapping, Any]:
     """The project, locked, whose task the annotator may now close or correct, and the time.
 
     Raises `NotFound` and `Conflict`.

@@ -84,9 +84,8 @@ async def closed(
 ) -> Sequence[RowMapping]:
     """Return the tasks that somebody answered or skipped, the latest first, behind a time and task."""
     name = projects.c.name.label("project_name")
-    query = select(
-        leases, tasks.c.project, name, projects.c.form, projects.c.kind, projects.c.closed_at, items.c.prompt
-    )
+    of_project = [projects.c[column] for column in ("form", "kind", "settings", "closed_at")]
+    query = select(leases, tasks.c.project, name, *of_project, items.c.prompt)
     query = query.join(tasks, leases.c.task == tasks.c.id).join(projects, tasks.c.project == projects.c.id)
     query = query.join(items, tasks.c.content == items.c.id)
     query = query.where(leases.c.annotator == annotator, leases.c.state != tasking.LEASED)
@@ -140,4 +139,5 @@ def days_of(connection: Connection, annotator: str, zone: tzinfo) -> Mapping[dat
     times = (connection.execute(query.order_by(feedback.c.seq.desc()).limit(MOST_OF_DAYS))).scalars()
     counts = Counter(at.astimezone(zone).date() for at in times)
     last = datetime.now(zone).date()
-    return {day: counts[day] for day in (last - timedelta(days=back) for back in range(DAYS - 1, -1, -1))}
+    days = [last - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+    return {day: counts[day] for day in days}

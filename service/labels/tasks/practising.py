@@ -19,7 +19,7 @@ from service.store.tables import now, practice, tasks
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PracticeStanding:
     """Where an annotator stands: the tasks, whether each that was answered in this round was right, and what is needed.
 
     ``passed`` says that a round was good enough, this one or one before.
@@ -42,11 +42,11 @@ class Standing:
         return sum(self.answered.values())
 
 
-def standing(connection: Connection, project: Row, annotator: str) -> Standing:
+def standing(connection: Connection, project: Row, annotator: str) -> PracticeStanding:
     """Where an annotator stands. Without practice tasks they have passed."""
     ids = list(connection.execute(_OF_PROJECT, {"project": project["id"]}).scalars())
     if not ids:
-        return Standing((), {}, 0, 1, True)
+        return PracticeStanding((), {}, 0, 1, True)
     needed = math.ceil(roles.settings_of(project["settings"]).pass_share * len(ids))
     mine = select(practice.c.task, practice.c.round, practice.c.is_right).where(practice.c.annotator == annotator)
     rounds: dict[int, dict[str, bool]] = {}
@@ -54,7 +54,7 @@ def standing(connection: Connection, project: Row, annotator: str) -> Standing:
         rounds.setdefault(row.round, {})[row.task] = row.is_right
     last = max(rounds, default=1)
     passed = any(len(said) == len(ids) and sum(said.values()) >= needed for said in rounds.values())
-    return Standing(ids, rounds.get(last, {}), needed, last, passed)
+    return PracticeStanding(ids, rounds.get(last, {}), needed, last, passed)
 
 
 _OF_PROJECT = (
@@ -96,7 +96,7 @@ def answered(connection: Connection, project: Row, task: Row, annotator: str, la
 
 def stored(
     connection: Connection, project: str, task: Row, annotator: str, said: dict[str, Any]
-) -> tuple[bool, Standing]:
+) -> tuple[bool, PracticeStanding]:
     """Store what was said: whether it was right, and where the annotator stands now. Raises `NotFound`, `Conflict`."""
     locked = tasking.lock(connection, project)
     is_right = answered(connection, locked, task, annotator, said)

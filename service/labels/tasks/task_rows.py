@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.labels.label_query import StoredFeedback, selected, stored
 from service.labels.tasks import handing, roles, tasking
-from service.labels.tasks.handing import Seen
+from service.labels.tasks.handing import SeenTask
 from service.refusals import not_found
 from service.store.database import Database
 from service.store.tables import feedback, items, leases, projects, tasks
@@ -18,7 +18,7 @@ from service.store.tables import feedback, items, leases, projects, tasks
 class Own:
     """A task that an annotator has, had or skipped, and their label as they saw it; None where they gave none."""
 
-    seen: Seen
+    seen: SeenTask
     lease: RowMapping
     answer: StoredFeedback | None
 

@@ -76,8 +76,8 @@ def time_of(connection: Connection) -> datetime:
     """The time by which leases run: that of the database's machine, the same for all servers."""
     if connection.dialect.name == "sqlite":  # the machine is this one
         return now()
-    found: datetime = (connection.execute(select(func.clock_timestamp()))).scalar_one()
-    return found.astimezone(UTC)
+    told: datetime = (connection.execute(select(func.clock_timestamp()))).scalar_one()
+    return told.astimezone(UTC)
 
 
 def lock(connection: Connection, project: str) -> RowMapping:

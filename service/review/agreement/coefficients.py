@@ -32,11 +32,11 @@ class Coefficient(BaseModel):
     clusters: int
 
     @classmethod
-    def of(cls, found: Figure | None) -> "Coefficient | None":
+    def of(cls, figure: Figure | None) -> "Coefficient | None":
         """Return a figure as it goes out."""
-        if found is None:
+        if figure is None:
             return None
-        return cls(estimate=found.estimate, low=found.low, high=found.high, n=found.n, clusters=found.clusters)
+        return cls(estimate=figure.estimate, low=figure.low, high=figure.high, n=figure.n, clusters=figure.clusters)
 
 
 class PairKappa(BaseModel):
@@ -48,7 +48,7 @@ class PairKappa(BaseModel):
     kappa: Coefficient | None
 
 
-class Rated:
+class CollectedRatings:
     """Ratings of people, collected item by item."""
 
     def __init__(self) -> None:

@@ -75,7 +75,9 @@ class MostContested:
     def add(self, labels: Sequence[StoredFeedback], units: Iterable[Values]) -> None:
         """Add one item: its labels, and their units."""
         group_of = {Rater(label.source, label.annotator): label.group for label in labels}
-        people = [{rater: value for rater, value in unit.items() if rater.source == "human"} for unit in units]
+        people = []
+        for unit in units:
+            people.append({rater: value for rater, value in unit.items() if rater.source == "human"})
         within, between = _distances(people, group_of, _width(labels))
         said = _said(people, group_of, within, is_two_sided=KINDS[labels[0].kind].two_sided)
         self._count(said)
@@ -103,17 +105,22 @@ class MostContested:
         """Return the items, the most contested first."""
         slips = {group: min(MOST_SLIPS, slip(differ / n)) for group, (differ, n) in self._differing.items() if n}
         ordered = sorted(self._heap, key=lambda entry: (-entry[0], -entry[1], entry[2]))
-        return [
-            Contested(
-                item=item,
-                prompt=found.prompt,
-                disagreement=apart,
-                between=found.between,
-                labels=count,
-                groups=[_told(group, found.said[group], slips.get(group)) for group in sorted(found.said, key=_name)],
+        contested = []
+        for apart, count, item, item_labels in ordered:
+            contested.append(
+                Contested(
+                    item=item,
+                    prompt=item_labels.prompt,
+                    disagreement=apart,
+                    between=item_labels.between,
+                    labels=count,
+                    groups=[
+                        _told(group, item_labels.said[group], slips.get(group))
+                        for group in sorted(item_labels.said, key=_name)
+                    ],
+                )
             )
-            for apart, count, item, found in ordered
-        ]
+        return contested
 
 
 def _told(group: Group, said: _Said, slips: float | None) -> ContestedGroup:

@@ -15,7 +15,7 @@ from critic.feedback.base import Form
 from critic.statistics.raters import Level
 from service.bounds.kept import State
 from service.bounds.lanes import Stop
-from service.bounds.watching import Client
+from service.bounds.watching import WaitingClient
 from service.context import Service
 from service.labels.agreement import MOST_GROUPS, Agreement, Group, Rater, Values, units
 from service.labels.label_query import RETRACTED, StoredFeedback, numbers
@@ -23,11 +23,11 @@ from service.labels.snapshot import labels_by_item
 from service.labels.tasks.answering import form_of
 from service.labels.tasks.tasking import ANSWERED
 from service.refusals import not_found
-from service.review.agreement.coefficients import Coefficient, PairKappa, Rated
+from service.review.agreement.coefficients import Coefficient, CollectedRatings, PairKappa
 from service.review.agreement.contested import Contested, MostContested
 from service.review.agreement.golden import Golden, GoldFigures, expected_of
 from service.review.agreement.judges import GroupPair, Groups, JudgeFigures, Judges, apart
-from service.review.agreement.pace import Pace, Paces
+from service.review.agreement.pace import Pace, PaceCounter
 from service.store.tables import adjudications, feedback, leases, projects, retractions, tasks
 
 SECOND = 1_000_000  # of the database's microseconds
@@ -49,7 +49,7 @@ class Figures:
     gold: list[GoldFigures]
 
 
-async def figures_of(parts: Service, client: Client | None, project: str) -> Figures:
+async def figures_of(parts: Service, client: WaitingClient | None, project: str) -> Figures:
     """Return a project's figures. Raises `NotFound`, and `Busy` where too many wait or it takes too long."""
     async with parts.database.read() as connection:
         row = (await connection.execute(select(projects).where(projects.c.id == project))).mappings().one_or_none()
@@ -92,9 +92,9 @@ def _state(project: str) -> Select[Any]:
 
 
 def _computed(connection: Connection, project: str, kind: Kind, form: Form, stop: Stop) -> Figures:
-    judges, groups, contested, rated = Judges(), Groups(), MostContested(), Rated()
-    by_group: dict[Group, Rated] = {}
-    paces = Paces(_seconds(connection, project))
+    judges, groups, contested, rated = Judges(), Groups(), MostContested(), CollectedRatings()
+    by_group: dict[Group, CollectedRatings] = {}
+    paces = PaceCounter(_seconds(connection, project))
     golden = Golden(expected_of(connection, project, kind, form))
 
     def seen(labels: Iterable[StoredFeedback]) -> Iterator[StoredFeedback]:
@@ -107,7 +107,7 @@ def _computed(connection: Connection, project: str, kind: Kind, form: Form, stop
             rated.add(said)
             for group, own in _apart(said, of_groups).items():
                 if group in by_group or len(by_group) < MOST_GROUPS:
-                    by_group.setdefault(group, Rated()).add(own)
+                    by_group.setdefault(group, CollectedRatings()).add(own)
             groups.add(said, of_groups)
             contested.add(of_item, said)
             paces.add(of_item, said)

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, select
 from critic.feedback import KINDS, Label
 from critic.records import Response
 from critic.statistics.people.course import gold
+from service.answers.agreement import ShareFigure
 from service.labels.label_query import StoredFeedback
 from service.labels.tasks.roles import GOLD, is_right
-from service.review.agreement.shares import ShareFigure
+from service.review.agreement.shares import share_as_told
 from service.store.tables import items, tasks
 
 
@@ -45,8 +46,7 @@ class Golden:
     def figures(self) -> list[GoldFigures]:
         """Return each annotator's, by id."""
         return [
-            GoldFigures(annotator=name, right=ShareFigure.of_figure(gold(right)))
-            for name, right in sorted(self._right.items())
+            GoldFigures(annotator=name, right=share_as_told(gold(right))) for name, right in sorted(self._right.items())
         ]
 
 

@@ -11,9 +11,10 @@ from itertools import combinations
 
 from pydantic import BaseModel
 
+from service.answers.agreement import ShareFigure
 from service.labels.agreement import Counted, Group, Rater, Values
-from service.review.agreement.coefficients import Coefficient, Rated, kappa_of
-from service.review.agreement.shares import ShareFigure
+from service.review.agreement.coefficients import Coefficient, CollectedRatings, kappa_of
+from service.review.agreement.shares import share_of
 
 
 class JudgeFigures(BaseModel):
@@ -36,7 +37,7 @@ class _Beside:
     def __init__(self) -> None:
         self.units = 0
         self.with_people, self.among_people = Counted(), Counted()
-        self.people = Rated()
+        self.people = CollectedRatings()
         self.own: list[float] = []  # the judge's value beside each person's
         self.theirs: list[float] = []
         self.items: list[int] = []
@@ -85,9 +86,9 @@ class Judges:
                 judge=name,
                 group=group,
                 units=beside.units,
-                with_people=ShareFigure.of(beside.with_people),
+                with_people=share_of(beside.with_people),
                 kappa=kappa_of(beside.own, beside.theirs, beside.items),
-                among_people=ShareFigure.of(beside.among_people),
+                among_people=share_of(beside.among_people),
                 alpha=beside.people.alpha(("nominal",))["nominal"],
             )
             for (name, group), beside in sorted(self._judges.items(), key=lambda one: (one[0][0], one[0][1] or ""))
@@ -133,6 +134,6 @@ class Groups:
     def figures(self) -> list[GroupPair]:
         """Return each pair's, by name; people without a group are a group of their own."""
         return [
-            GroupPair(first=first or None, second=second or None, agreement=ShareFigure.of(share))
+            GroupPair(first=first or None, second=second or None, agreement=share_of(share))
             for (first, second), share in sorted(self._pairs.items())
         ]

@@ -13,9 +13,10 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from critic.statistics.intervals import Mean, Share
+from service.answers.agreement import ShareFigure
 from service.labels.agreement import Values
 from service.labels.label_query import StoredFeedback
-from service.review.agreement.shares import MeanFigure, ShareFigure
+from service.review.agreement.shares import MeanFigure, share_of
 
 BREAK = timedelta(minutes=30)  # without a label, after which a new session begins
 STAGES = (1, 26, 51, 101, 201)  # the first label's place of each stage of a session
@@ -51,7 +52,7 @@ class _Given(NamedTuple):
     compared: int
 
 
-class Paces:
+class PaceCounter:
     """Collects, item by item, when each label was given and how far it agrees with those of other people."""
 
     def __init__(self, seconds: Mapping[str, float]) -> None:
@@ -139,5 +140,5 @@ def _stage(first: int, last: int | None, inside: Sequence[_Given]) -> Stage:
         last=last,
         labels=len(inside),
         seconds=MeanFigure.of(seconds),
-        agreement=ShareFigure.of(agreement),
+        agreement=share_of(agreement),
     )

@@ -6,26 +6,17 @@ from typing import Self
 from pydantic import BaseModel
 
 from critic.statistics.intervals import Figure, Mean, Share
+from service.answers.agreement import ShareFigure
 
 
-class ShareFigure(BaseModel):
-    """A share with its 95 % interval, wider where several observations come from one item; ``n`` observations."""
+def share_of(share: Share) -> ShareFigure | None:
+    """Return the figure of what was counted; None of nothing."""
+    return share_as_told(share.figure())
 
-    estimate: float
-    low: float
-    high: float
-    n: int
-    clusters: int
 
-    @classmethod
-    def of(cls, share: Share) -> Self | None:
-        """Return the figure of what was counted; None of nothing."""
-        return cls.of_figure(share.figure())
-
-    @classmethod
-    def of_figure(cls, figure: Figure | None) -> Self | None:
-        """Return a figure as it goes out."""
-        return None if figure is None else cls(**asdict(figure))
+def share_as_told(figure: Figure | None) -> ShareFigure | None:
+    """Return a figure as it goes out."""
+    return None if figure is None else ShareFigure(**asdict(figure))
 
 
 class MeanFigure(BaseModel):

@@ -35,10 +35,10 @@ async def upgrade(url: str, revision: str = "head") -> None:
 
 def config(connection: Connection) -> Config:
     """Alembic's settings, for ``connection``."""
-    found = Config()
-    found.set_main_option("script_location", str(Path(__file__).parent))
-    found.attributes["connection"] = connection
-    return found
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(__file__).parent))
+    settings.attributes["connection"] = connection
+    return settings
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class _Turn:
     users: int = 0
 
 
-class UnderWay:
+class RequestsUnderWay:
     """The named requests that this server works on now."""
 
     def __init__(self, database: Database) -> None:

@@ -56,7 +56,7 @@ job_rows = Table(
     metadata,
     Column("job", Id, ForeignKey("jobs.id"), primary_key=True),
     Column("row", Integer, primary_key=True),
-    Column("item", String(128), nullable=False),  # `critic.run.execute.item_hash`: two digests
+    Column("item", String(128), nullable=False),  # `critic.run.execute.item_key`: two digests
     Column("plan", Id, nullable=False),
     Column("result", Text),
     Column("quarantined", Text),

@@ -8,7 +8,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChoiceButton:
     """One of several buttons: what is sent, what it says, the key that does it, and whether it was chosen before."""
 
     value: str
@@ -18,11 +18,11 @@ class Choice:
     chosen: bool = False
 
 
-def with_keys(made: Sequence[tuple[str, str]], chosen: str) -> list[Choice]:
+def with_keys(made: Sequence[tuple[str, str]], chosen: str) -> list[ChoiceButton]:
     """Give each choice, a value and a text, its key."""
     keys = [*KEYS, *[""] * len(made)]
     return [
-        Choice(value, text, keys[place], value.split(".")[0], value == chosen)
+        ChoiceButton(value, text, keys[place], value.split(".")[0], value == chosen)
         for place, (value, text) in enumerate(made)
     ]
 

@@ -11,7 +11,7 @@ from critic.pages.strips import Bars
 from service.api.paging import Cursor, decode, encode, unknown
 from service.context import Parts, Service
 from service.labels.label_query import StoredFeedback
-from service.labels.tasks import own_work, tasking
+from service.labels.tasks import own_work, roles, tasking
 from service.refusals import not_found
 from service.store.database import Row
 from service.web.label.kinds import PAGES, Asked
@@ -70,7 +70,7 @@ async def _days(request: Request, visit: Visit, parts: Service) -> Mapping[date,
 
 def _drawn(days: Mapping[date, int]) -> Bars | None:
     """A bar for each day on which something was labelled, the latest first."""
-    rows = tuple((day.isoformat(), count) for day, count in sorted(days.items(), reverse=True) if count)
+    rows = tuple((f"{day:%a} {day.day} {day:%b}", count) for day, count in sorted(days.items(), reverse=True) if count)
     return Bars(rows, frozenset()) if rows else None
 
 
@@ -94,6 +94,7 @@ def _entry(row: Row, label: StoredFeedback | None) -> Mapping[str, Any]:
         "task": row["task"],
         "project": row["project"],
         "name": row["project_name"],
+        "is_blurred": roles.settings_of(row["settings"]).blur,
         "is_closed": row["closed_at"] is not None,
         "about": _cut(prompt),
         "said": None if label is None else _cut(_said(row, label)),

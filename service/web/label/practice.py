@@ -23,7 +23,7 @@ async def page(
     parts: Service,
     project: Row,
     annotator: str,
-    where: practising.Standing,
+    where: practising.PracticeStanding,
     again: bool,
 ) -> Response:
     """The next practice task; where a round is over and was not good enough, that, unless somebody tries ``again``."""

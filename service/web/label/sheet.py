@@ -43,8 +43,7 @@ async def sheet_of(parts: Service, project: Row, task: Task, before: Before, giv
     answer = task.answer if isinstance(task, OwnTask) else None
     page, asked = page_of(project["kind"]), await asked_of(parts, project, task.responses)
     fields = _begun(page, given, draft, None if answer is None else answer.label)
-    has_flag = one(fields, "flag") == "yes" or (not fields and answer is not None and answer.flag is not None)
-    note = answer.flag.note if answer is not None and answer.flag is not None else ""
+    stands = None if answer is None or given is not None or draft is not None else answer.flag
     return {
         **_common(project, task.id, task.prompt, task.responses),
         **page.values(asked, fields),
@@ -52,7 +51,10 @@ async def sheet_of(parts: Service, project: Row, task: Task, before: Before, giv
         "replaces": answer and answer.id,
         "is_skipped": isinstance(task, OwnTask) and task.state == tasking.SKIPPED,
         "skip_reasons": task.skip_reasons,
-        "flag": one(fields, "flag_note", note) if has_flag else None,
+        "is_flagged": stands is not None or one(fields, "flag") == "yes",
+        "flag_note": one(fields, "flag_note") if stands is None else stands.note,
+        "skip_reason": one(fields, "reason"),
+        "skip_note": one(fields, "skip_note"),
         "is_practice": False,
         "draft_saved": None if draft is None else _milliseconds(draft.saved_at),
     }
@@ -63,7 +65,7 @@ async def practice_sheet(
     project: Row,
     task: Row,
     annotator: str,
-    where: practising.Standing,
+    where: practising.PracticeStanding,
     given: Fields = (),
 ) -> Sheet:
     """The sheet of a practice task."""
@@ -84,7 +86,10 @@ async def unanswered(parts: Service, project: Row, task: Row, annotator: str, gi
         "replaces": None,
         "is_skipped": False,
         "skip_reasons": [],
-        "flag": None,
+        "is_flagged": False,
+        "flag_note": "",
+        "skip_reason": "",
+        "skip_note": "",
         "is_practice": False,
         "draft_saved": None,
     }
@@ -99,6 +104,7 @@ def _common(project: Row, task: str, prompt: Sequence[Message], responses: Seque
         "prompt": prompt,
         "responses": responses,
         "letters": letters(len(responses)),
+        "has_differences": len(responses) == 2 and not page_of(project["kind"]).marks_words,
         "blurred": roles.settings_of(project["settings"]).blur,
     }
 

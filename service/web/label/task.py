@@ -16,7 +16,7 @@ from service.keys.auth import Caller
 from service.labels.tasks import coming, handing, roles, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.labels.tasks.coming import Again, Next
-from service.labels.tasks.handing import Seen
+from service.labels.tasks.handing import SeenTask
 from service.labels.tasks.own_work import OwnPace
 from service.labels.tasks.shown import order
 from service.refusals import Conflict, Invalid, TooLarge, not_found
@@ -145,7 +145,7 @@ def wants_json(request: Request) -> bool:
     return request.headers.get("accept", "") == "application/json"
 
 
-async def _done(parts: Service, seen: Seen, caller: Caller, form: FormData, fields: Fields) -> dict[str, str]:
+async def _done(parts: Service, seen: SeenTask, caller: Caller, form: FormData, fields: Fields) -> dict[str, str]:
     """Do what the button says, once. Raises `Refusal`."""
     does, task = text_of(form, "do"), seen.task["id"]
     if does == "skip":
@@ -166,7 +166,7 @@ async def _done(parts: Service, seen: Seen, caller: Caller, form: FormData, fiel
         return {"id": task}
 
 
-async def _answered(parts: Service, seen: Seen, caller: Caller, fields: Fields, once: Once) -> str:
+async def _answered(parts: Service, seen: SeenTask, caller: Caller, fields: Fields, once: Once) -> str:
     place = order(seen.task["id"], tasking.require_annotator(caller.annotator), len(seen.task["responses"]))
     responses = [seen.task["responses"][position]["text"] for position in place]
     label = page_of(seen.project["kind"]).label(await asked_of(parts, seen.project, responses), fields)
@@ -178,7 +178,7 @@ async def _answered(parts: Service, seen: Seen, caller: Caller, fields: Fields, 
 
 
 async def _again(
-    request: Request, visit: Visit, parts: Service, seen: Seen, fields: Fields, problem: problems.Problem
+    request: Request, visit: Visit, parts: Service, seen: SeenTask, fields: Fields, problem: problems.Problem
 ) -> Response:
     """The page with what was given, and what was wrong with it."""
     project, task = seen.project["id"], seen.task["id"]

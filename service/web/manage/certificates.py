@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData, UploadFile
 
+from base.errors import InputError
 from critic.certificates.certificate import Certificate, CertifiedFigure
 from critic.certificates.gate import side
 from critic.pages.scales import shares
@@ -39,8 +41,8 @@ async def store(request: Request, visit: Maker, parts: Parts, form: Form) -> Res
     try:
         asked = requested(CertificateRequest, {"certificate": await _content(form)})
         made = await api.store(asked, visit.caller, parts, once(parts, visit, form))
-    except Refusal as refusal:
-        return await _listed(request, visit, parts, problems.of(refusal).public())
+    except (InputError, Refusal) as error:
+        return await _listed(request, visit, parts, problems.of(error).public())
     return RedirectResponse(f"/certificates/{made.sha256}", 303)
 
 
@@ -50,13 +52,15 @@ async def one(request: Request, sha256: Sha256, visit: Reader, parts: Parts) -> 
     stored = await api.get(sha256, visit.caller, parts)
     certificate = stored.certificate
     drawn, stands = _drawn(certificate), await api.stands(sha256, visit.caller, parts)
+    is_published = any(one.what == "constitution" and one.now is not None for one in stands.bound)
     return render(
         request,
         "manage/certificate.html.j2",
         stored=stored,
         certificate=certificate,
+        made=_moment(certificate.made),
         standing=stands,
-        is_published=any(one.what == "constitution" and one.now is not None for one in stands.bound),
+        is_published=is_published,
         sides={name: side(name) for name in certificate.figures},
         drawn=None if drawn is None else drawn.draw(),
     )
@@ -87,6 +91,14 @@ async def numbers(sha256: Sha256, visit: Reader, parts: Parts) -> Response:
     return csv(f"certificate-{sha256[:16]}", rows)
 
 
+def _moment(text: str) -> datetime | None:
+    """When a certificate was made; None where its file says it in no way that is known."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
+
+
 async def _content(form: FormData) -> Any:
     """What the uploaded file holds. Raises `Invalid` where there is none, or it is no JSON."""
     file = form.get("file")
@@ -103,7 +115,7 @@ async def _listed(request: Request, visit: Visit, parts: Service, problem: Probl
     return render(
         request,
         "manage/certificates.html.j2",
-        status=200 if problem is None else 422,
+        status=200 if problem is None else problem.status,
         certificates=page.items,
         problem=problem,
         number=new_number(),

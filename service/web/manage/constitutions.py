@@ -21,20 +21,20 @@ async def listed(request: Request, visit: Everyone, parts: Parts) -> Response:
     """All constitutions, each with its versions."""
     by_name: dict[str, list[Constitution]] = {}
     for ref in await parts.constitutions.refs():
-        found = await parts.constitutions.get(ref)
-        by_name.setdefault(found.name, []).append(found)
+        constitution = await parts.constitutions.get(ref)
+        by_name.setdefault(constitution.name, []).append(constitution)
     return render(request, "manage/constitutions.html.j2", by_name=by_name, may_publish=visit.may("admin"))
 
 
 @router.get("/constitutions/{ref}")
 async def one(request: Request, ref: str, visit: Everyone, parts: Parts) -> Response:
     """One version: its principles, and the versions before and after."""
-    found = await published(parts, ref)
+    constitution = await published(parts, ref)
     return render(
         request,
         "manage/constitution.html.j2",
-        constitution=found,
-        versions=await _versions(parts, found.name),
+        constitution=constitution,
+        versions=await _versions(parts, constitution.name),
         may_publish=visit.may("admin"),
     )
 
@@ -42,9 +42,9 @@ async def one(request: Request, ref: str, visit: Everyone, parts: Parts) -> Resp
 @router.get("/constitutions/{ref}/file")
 async def file(ref: str, visit: Everyone, parts: Parts) -> Response:
     """The file as it was published."""
-    found = await published(parts, ref)
-    content = await asyncio.to_thread(parts.constitutions.file(found).read_bytes)
-    headers = {"Content-Disposition": f'attachment; filename="{found.name}-{found.version}.yaml"'}
+    constitution = await published(parts, ref)
+    content = await asyncio.to_thread(parts.constitutions.file(constitution).read_bytes)
+    headers = {"Content-Disposition": f'attachment; filename="{constitution.name}-{constitution.version}.yaml"'}
     return Response(content, media_type="application/yaml", headers=headers)
 
 

@@ -15,7 +15,8 @@ from service.api.labels import projects
 from service.context import Parts, Service
 from service.exports.datasets import DatasetRequest
 from service.jobs import models
-from service.refusals import Invalid, ProblemDocument
+from service.labels.projects import projects as stored_projects
+from service.refusals import Invalid, ProblemDocument, Refusal
 from service.web.forms import requested
 from service.web.manage.asking import Maker, Reader, lines_of, new_number, once, typed
 from service.web.rendering import render
@@ -48,7 +49,7 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
     try:
         asked = requested(DatasetRequest, values | _certified(asks))
         made = await api.make(asked, request, visit.caller, parts, once(parts, visit, form))
-    except (InputError, Invalid) as error:
+    except (InputError, Refusal) as error:
         return await _listed(request, visit, parts, None, values | filter | asks, problems.of(error).public())
     return RedirectResponse(f"/datasets/{made.name}/{made.version}", 303)
 
@@ -56,12 +57,14 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
 @router.get("/datasets/{name}/{version}")
 async def one(request: Request, name: str, version: int, visit: Reader, parts: Parts) -> Response:
     """One version."""
-    found = await api.get(name, version, visit.caller, parts)
+    dataset = await api.get(name, version, visit.caller, parts)
+    filter = dataset.request.get("filter", {})
     return render(
         request,
         "manage/dataset.html.j2",
-        dataset=found,
-        filter=found.request.get("filter", {}),
+        dataset=dataset,
+        filter=filter,
+        project=await stored_projects.name(parts.database, filter.get("project", "")),
         formats=api.WRITING,
         models=await models.trained_on(parts.database, f"dataset {name}@{version}"),
     )
@@ -107,7 +110,7 @@ async def _listed(
     return render(
         request,
         "manage/datasets.html.j2",
-        status=200 if problem is None else 422,
+        status=200 if problem is None else problem.status,
         datasets=page.items,
         next=page.next,
         projects=known.items,

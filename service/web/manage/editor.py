@@ -1,19 +1,21 @@
 """An editor for constitutions: it checks as one types, tries a draft principle on stored examples, and publishes."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from base.errors import InputError
+from critic.engine import EngineError, RunStopped
 from service import problems
 from service.api.judges import constitutions as api
 from service.api.judges.trials import MOST_EXAMPLES, TrialRequest, tried
 from service.context import Parts, Service
 from service.refusals import Forbidden, ProblemDocument, Refusal
 from service.web.forms import requested
-from service.web.manage.asking import Everyone, new_number, once
+from service.web.manage.asking import Everyone, new_number, once, typed
 from service.web.manage.constitutions import published
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
@@ -43,8 +45,8 @@ async def new(request: Request, visit: Everyone, parts: Parts, of: str = "") -> 
     """Begin with an example, or with a version that is there."""
     text = TEMPLATE
     if of:
-        found = await published(parts, of)
-        text = (await asyncio.to_thread(parts.constitutions.file(found).read_bytes)).decode("utf-8")
+        constitution = await published(parts, of)
+        text = (await asyncio.to_thread(parts.constitutions.file(constitution).read_bytes)).decode("utf-8")
     return await _page(request, parts, visit, text)
 
 
@@ -58,8 +60,8 @@ async def act(request: Request, visit: Everyone, parts: Parts, form: Form) -> Re
         try:
             content = text.encode()
             answer = await api.publish(visit_admin(visit), parts, once(parts, visit, form), content, Response())
-        except Refusal as refusal:
-            return await _page(request, parts, visit, text, problem=problems.of(refusal).public())
+        except (InputError, Refusal) as error:
+            return await _page(request, parts, visit, text, problem=problems.of(error).public())
         return RedirectResponse(f"/constitutions/{answer.ref}", 303)
     return await _page(request, parts, visit, text)
 
@@ -84,12 +86,13 @@ async def _checked(request: Request, parts: Service, text: str) -> api.Linted:
 
 
 async def _try(request: Request, parts: Service, visit: Visit, form: Any, text: str) -> Response:
-    values = {"text": text, "principle": text_of(form, "principle"), "engine": text_of(form, "engine") or None}
+    chosen = {name: text_of(form, name) for name in ("principle", "engine")}
+    values = {"text": text, "principle": chosen["principle"], "engine": chosen["engine"] or None}
     try:
         trial = await tried(requested(TrialRequest, values), request, visit.caller, parts)
-    except Refusal as refusal:
-        return await _page(request, parts, visit, text, problem=problems.of(refusal).public())
-    return await _page(request, parts, visit, text, trial=trial, principle=values["principle"])
+    except (InputError, Refusal, EngineError, RunStopped) as error:  # a judge may be away, or refuse
+        return await _page(request, parts, visit, text, chosen=chosen, problem=problems.of(error).public())
+    return await _page(request, parts, visit, text, chosen=chosen, trial=trial)
 
 
 async def _page(
@@ -100,7 +103,7 @@ async def _page(
     *,
     problem: ProblemDocument | None = None,
     trial: Any = None,
-    principle: str | None = "",
+    chosen: Mapping[str, str] | None = None,
 ) -> Response:
     return render(
         request,
@@ -110,7 +113,7 @@ async def _page(
         checked=await _checked(request, parts, text),
         problem=problem,
         trial=trial,
-        principle=principle,
+        chosen=typed(chosen or {}),
         principles=await asyncio.to_thread(_principles, parts, text),
         engines=parts.engines.names,
         examples=MOST_EXAMPLES,
@@ -123,7 +126,7 @@ async def _page(
 def _principles(parts: Service, text: str) -> list[tuple[str, str]]:
     """The principles of a text that can be read: ids and titles."""
     try:
-        found = parts.constitutions.checked(text.encode())
+        constitution = parts.constitutions.checked(text.encode())
     except InputError:
         return []
-    return [(one.id, one.title) for one in found.principles]
+    return [(one.id, one.title) for one in constitution.principles]

@@ -29,11 +29,12 @@ async def one(request: Request, name: str, visit: JobReader, parts: Parts) -> Re
     model = await api.get(name, visit.caller, parts)
     refs = await _constitutions(parts)
     lineage = model.lineage
+    constitutions = [(digest, refs.get(digest)) for digest in lineage.get("constitutions", ())]
     return render(
         request,
         "manage/model.html.j2",
         model=model,
-        constitutions=[(digest, refs.get(digest)) for digest in lineage.get("constitutions", ())],
+        constitutions=constitutions,
         sources=[_source(text) for text in await listing.sources(parts.database, model.job)],
         ancestors=_ancestors(lineage),
         parent=lineage.get("parent", {}),
@@ -46,8 +47,8 @@ async def one(request: Request, name: str, visit: JobReader, parts: Parts) -> Re
 
 async def _constitutions(parts: Service) -> dict[str, str]:
     """Every published version by its content's hash."""
-    found = [await parts.constitutions.get(ref) for ref in await parts.constitutions.refs()]
-    return {constitution.digest: constitution.ref for constitution in found}
+    constitutions = [await parts.constitutions.get(ref) for ref in await parts.constitutions.refs()]
+    return {constitution.digest: constitution.ref for constitution in constitutions}
 
 
 def _source(text: str) -> dict[str, str]:
@@ -59,8 +60,8 @@ def _source(text: str) -> dict[str, str]:
 
 def _ancestors(lineage: Any, depth: int = 0) -> list[dict[str, Any]]:
     """All models that it comes from, those nearest to it first, each with how far back it is."""
-    found: list[dict[str, Any]] = []
+    ancestors: list[dict[str, Any]] = []
     for one in lineage.get("ancestors", ()):
-        found.append({"name": one["name"], "trainer": one["trainer"], "depth": depth})
-        found += _ancestors(one, depth + 1)
-    return found
+        ancestors.append({"name": one["name"], "trainer": one["trainer"], "depth": depth})
+        ancestors += _ancestors(one, depth + 1)
+    return ancestors

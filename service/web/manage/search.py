@@ -1,5 +1,6 @@
 """A search over labels and pairs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -23,16 +24,18 @@ FIELDS = ("text", "kind", "source", "annotator", "group", "constitution", "proje
 async def page(request: Request, visit: Reader, parts: Parts) -> Response:
     """Labels by a text and filters; the newest first."""
     query = _query(request)
-    found = await sought(query, request, visit.caller, parts)
+    results = await sought(query, request, visit.caller, parts)
+    said = {hit.id: _said(hit.label) for hit in results.items}
     return render(
         request,
         "manage/search.html.j2",
         query=query,
         kinds=list(KINDS),
-        hits=found.items,
-        next=found.next,
-        names=await annotators.names(parts.database, [hit.annotator for hit in found.items if hit.source == "human"]),
-        address=request.url.include_query_params(before=found.next).query if found.next else "",
+        hits=results.items,
+        said=said,
+        next=results.next,
+        names=await annotators.names(parts.database, [hit.annotator for hit in results.items if hit.source == "human"]),
+        address=request.url.include_query_params(before=results.next).query if results.next else "",
         plain_address=request.url.query,
     )
 
@@ -40,8 +43,17 @@ async def page(request: Request, visit: Reader, parts: Parts) -> Response:
 @router.get("/search.csv")
 async def page_csv(request: Request, visit: Reader, parts: Parts) -> Response:
     """What the search shows, as rows."""
-    found = await sought(_query(request), request, visit.caller, parts)
-    return csv("labels", [hit.model_dump(mode="json") for hit in found.items])
+    results = await sought(_query(request), request, visit.caller, parts)
+    return csv("labels", [hit.model_dump(mode="json") for hit in results.items])
+
+
+def _said(label: Mapping[str, Any]) -> str:
+    """A label in a few words: the name of its text in the catalogue, a number, ranks, or what was written."""
+    if ranks := label.get("ranks"):
+        return " ".join("-" if rank is None else str(rank) for rank in ranks)
+    values = (label.get(name) for name in ("tie_kind", "choice", "value", "text", "outcome"))
+    value = next((value for value in values if value is not None), "")
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _query(request: Request) -> SearchQuery:

@@ -2,12 +2,10 @@
 "use strict";
 
 (() => {
-  const KEPT = "cai:keys";
-  const MODIFIERS = ["Control", "Shift", "Alt", "Meta"];
+  const kept = () => `cai:keys:${cai.annotator}`;
+  const MODIFIERS = ["Control", "Shift", "Alt", "Meta"], LEAVES = ["Escape", "Tab"];
   const actions = new Map(); // what no element on the page does: name -> {key, run}
   let chosen = {}, waiting = null;
-
-  try { chosen = JSON.parse(localStorage.getItem(KEPT) ?? "{}"); } catch { chosen = {}; }
 
   // The name of what was pressed: "a", "?", "Enter", "Ctrl+Enter", "Alt+ArrowUp".
   function nameOf(event) {
@@ -56,14 +54,15 @@
   }
 
   function choose(event) {
-    event.preventDefault();
     const { action, button } = waiting, name = nameOf(event);
+    const leaves = LEAVES.includes(event.key); // whoever has no mouse goes on by these, so they stay what they are
+    if (event.key !== "Tab") event.preventDefault();
     waiting = null;
     button.removeAttribute("aria-pressed");
     const taken = [...offered()].some(([other, { key }]) => other !== action && keyOf(other, key) === name);
-    if (event.key !== "Escape" && !taken) {
+    if (!leaves && !taken) {
       chosen[action] = name;
-      localStorage.setItem(KEPT, JSON.stringify(chosen));
+      localStorage.setItem(kept(), JSON.stringify(chosen));
     }
     show();
     list();
@@ -109,12 +108,13 @@
   }
 
   function begin() {
+    try { chosen = JSON.parse(localStorage.getItem(kept()) ?? "{}"); } catch { chosen = {}; }
     const dialog = document.getElementById("keys");
     dialog.querySelector("[data-does=close]").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => { waiting = null; });
     dialog.querySelector("[data-does=defaults]").addEventListener("click", () => {
       chosen = {};
-      localStorage.removeItem(KEPT);
+      localStorage.removeItem(kept());
       show();
       list();
     });

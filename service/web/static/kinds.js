@@ -2,6 +2,8 @@
 "use strict";
 
 (() => {
+  const EDGE = 60, SPEED = 10; // pixels from the window's edge at which a dragged answer scrolls the page, and a step of it
+
   // Ranking: the numbers are what is sent; moving an answer changes them.
   function ranking(form) {
     const list = form.querySelector(".ranking");
@@ -9,8 +11,19 @@
     const cards = () => [...list.children];
     const select = (card) => card.querySelector("select");
 
-    function renumber() {
-      cards().filter((card) => select(card).value !== "").forEach((card, place) => { select(card).value = String(place + 1); });
+    // Numbers follow the order in which the answers stand. The first move gives each its number; later ones leave out
+    // what is not ranked, and let those that share a number share it, but for the one that was moved.
+    function renumber(moved) {
+      const all = cards(), isFirst = all.every((card) => select(card).value === "");
+      let rank = 0, above = null, number = "";
+      for (const card of all) {
+        const own = select(card).value;
+        if (own === "" && !isFirst && card !== moved) continue;
+        const isEqual = own !== "" && own === number && card !== moved && above !== moved;
+        if (!isEqual) rank += 1;
+        [above, number] = [card, own];
+        select(card).value = String(rank);
+      }
       form.dispatchEvent(new Event("input", { bubbles: true }));
     }
 
@@ -18,8 +31,7 @@
       const all = cards(), to = Math.max(0, Math.min(all.length - 1, all.indexOf(card) + steps));
       if (all[to] === card) return;
       if (steps < 0) all[to].before(card); else all[to].after(card);
-      if (select(card).value === "") select(card).value = "1";
-      renumber();
+      renumber(card);
       card.querySelector(".response-text").focus({ preventScroll: true });
       card.scrollIntoView({ block: "nearest" });
     }
@@ -48,18 +60,27 @@
       event.preventDefault();
       handle.setPointerCapture(event.pointerId);
       card.classList.add("dragged");
+      let last = event, frame = 0;
       const moved = (at) => {
+        last = at;
         const all = cards(), from = all.indexOf(card);
         const to = all.findIndex((one) => one !== card && holds(one.getBoundingClientRect(), at));
         if (to < 0) return;
         if (to < from) card.after(...all.slice(to, from)); else card.before(...all.slice(from + 1, to + 1));
       };
+      // Near an edge of the window the page goes on: an answer may be longer than the window.
+      const follow = () => {
+        const by = Number(last.clientY > innerHeight - EDGE) - Number(last.clientY < EDGE);
+        if (by) { scrollBy(0, by * SPEED); moved(last); }
+        frame = requestAnimationFrame(follow);
+      };
       const ended = () => {
+        cancelAnimationFrame(frame);
         card.classList.remove("dragged");
         handle.removeEventListener("pointermove", moved);
-        if (select(card).value === "") select(card).value = "1";
-        renumber();
+        renumber(card);
       };
+      frame = requestAnimationFrame(follow);
       handle.addEventListener("pointermove", moved);
       handle.addEventListener("lostpointercapture", ended, { once: true });
     }
@@ -84,21 +105,24 @@
   function marking(form) {
     const place = form.querySelector("[data-marks]");
     if (!place) return;
-    form.querySelector("[data-action=mark]").addEventListener("click", () => mark(form));
+    const button = form.querySelector("[data-action=mark]");
+    let selected = null; // a finger on the button takes the selection away before it is a click
+    button.addEventListener("pointerdown", (event) => { event.preventDefault(); selected = rangeOf(getSelection()); });
+    button.addEventListener("click", () => { mark(form, rangeOf(getSelection()) ?? selected); selected = null; });
     form.querySelector("[data-spans]").addEventListener("click", (event) => {
       const drop = event.target.closest("[data-does=drop]");
       if (!drop) return;
       drop.closest("li").remove();
       changed(form);
     });
-    for (const raw of place.querySelectorAll(".raw")) raw.addEventListener("mouseup", () => mark(form));
+    for (const raw of place.querySelectorAll(".raw")) raw.addEventListener("mouseup", () => mark(form, rangeOf(getSelection())));
     showMarks(form);
   }
 
-  function mark(form) {
-    const selection = getSelection();
-    if (!selection.rangeCount || selection.isCollapsed) return;
-    const range = selection.getRangeAt(0);
+  const rangeOf = (selection) => selection.rangeCount && !selection.isCollapsed ? selection.getRangeAt(0).cloneRange() : null;
+
+  function mark(form, range) {
+    if (!range) return;
     const start = range.startContainer.parentElement?.closest(".raw") ?? range.startContainer.closest?.(".raw");
     const response = start?.closest(".response");
     if (!response || !form.contains(response)) return;
@@ -111,7 +135,7 @@
     const to = points(before.toString());
     if (to <= from) return;
     addSpan(form, Number(response.dataset.place), from, to, "");
-    selection.removeAllRanges();
+    getSelection().removeAllRanges();
     changed(form);
     form.querySelector("[data-spans] li:last-child input[name=span_note]").focus();
   }

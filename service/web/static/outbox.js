@@ -6,16 +6,23 @@
   const AGAIN_AFTER = [1000, 2000, 5000, 10000]; // milliseconds
   const KEPT_ALIVE = 60_000; // characters of an answer that a browser sends to its end when the page is left
   let running = null, tries = 0, timer = 0;
+  let held = null; // the letters themselves, where the browser's store has no room for them
 
   const key = () => `cai:outbox:${cai.annotator}`;
 
   function read() {
+    if (held) return held;
     try { return JSON.parse(localStorage.getItem(key()) ?? "[]"); } catch { return []; }
   }
 
   function write(letters) {
-    if (letters.length) localStorage.setItem(key(), JSON.stringify(letters));
-    else localStorage.removeItem(key());
+    held = null;
+    try {
+      if (letters.length) localStorage.setItem(key(), JSON.stringify(letters));
+      else localStorage.removeItem(key());
+    } catch {
+      held = letters;
+    }
   }
 
   // Keep an answer and begin to send. Its outcome comes as an event: sent, refused, or nothing for as long as it takes.

@@ -2,6 +2,7 @@
 "use strict";
 
 const PREFIX = "cai:"; // of what scripts keep in the browser
+const UNSENT = `${PREFIX}outbox:`, KEYS = `${PREFIX}keys:`; // answers on their way, and the keys that somebody chose
 
 function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
@@ -13,11 +14,15 @@ function showLocalTimes(root) {
   }
 }
 
-function forget() {
-  for (const key of Object.keys(localStorage)) if (key.startsWith(PREFIX)) localStorage.removeItem(key);
+// Whoever signs out leaves no text behind; the keys that they chose say nothing, and are there when they come back.
+function signOut(event) {
+  const kept = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX) && !key.startsWith(KEYS));
+  const isUnsent = kept.some((key) => key.startsWith(UNSENT));
+  if (isUnsent && !confirm(event.currentTarget.dataset.signsOut)) event.preventDefault();
+  else for (const key of kept) localStorage.removeItem(key);
 }
 
 // Where the reader is, so that "today" is theirs.
 document.cookie = `cai_zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; SameSite=Lax`;
 showLocalTimes(document);
-for (const form of document.querySelectorAll("form[data-signs-out]")) form.addEventListener("submit", forget);
+for (const form of document.querySelectorAll("form[data-signs-out]")) form.addEventListener("submit", signOut);

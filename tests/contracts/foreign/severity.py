@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
-from critic.feedback.base import Form, FormField, Label, Mean, ProjectOptions, Row, Unit, Way, answer
+from critic.feedback.base import Form, FormField, Label, LabelMean, ProjectOptions, Row, Unit, Way, answer
 from critic.records import Response
 from critic.statistics.raters import Level
 
@@ -49,9 +49,9 @@ class SeverityLabel(Label):
         return (self.steps,)
 
     @classmethod
-    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+    def mean(cls, labels: Sequence[Self], way: Way) -> LabelMean | None:
         """Return the worst that anyone saw."""
-        return Mean(max(labels, key=lambda label: label.harm), range(len(labels)))
+        return LabelMean(max(labels, key=lambda label: label.harm), range(len(labels)))
 
     def unit(self, responses: Sequence[Response]) -> tuple[Unit, float] | None:
         """Return the response, and its harm."""

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.serving import spawned
 from critic.feedback import Feedback
 from service.formats import format_of
 from service.settings import EngineSettings, Settings
@@ -34,7 +35,7 @@ async def used(folder: Path) -> dict[str, Any]:
         heartbeat_seconds=0.5,
         log_level="warning",
     )
-    async with working(folder, settings) as api:
+    async with working(folder, settings, spawned) as api:
         return {**await _jobs(api, folder), **await _labels(api), **await _resource(api)}
 
 

@@ -39,10 +39,11 @@ async def _through(api: Api, folder: Path) -> dict[str, Any]:
     rows = (await api.admin.get("/v1/datasets/harm/1/download", params={"table": "ratings"})).text
     stored = (await api.admin.get("/v1/feedback", params={"kind": "severity"})).json()["items"]
     wrong = await api.admin.post("/v1/projects", json={"name": "x", "kind": "thumbs", "steps": 2})
+    labels = [row["label"] for row in stored[1:]]
     return {
         "short": [short.status_code, stored[0]["label"]],
         "form": project["form"],
-        "labels": [row["label"] for row in stored[1:]],
+        "labels": labels,
         "counts": made["counts"]["tables"]["ratings"]["rows"],
         "row": json.loads(rows),
         "formats": {

@@ -29,8 +29,8 @@ def written(case: Case, folder: Path) -> str:
 
 
 def lines(case: Case, folder: Path, reader: Callable[..., Iterator[Line | Quarantined]], **more: Any) -> list[Any]:
-    found = reader(written(case, folder), max_chars=999, **more)
-    return [line.reason if isinstance(line, Quarantined) else line for line in found]
+    read_lines = reader(written(case, folder), max_chars=999, **more)
+    return [line.reason if isinstance(line, Quarantined) else line for line in read_lines]
 
 
 def generated(case: Case, folder: Path) -> list[Any]:
@@ -58,12 +58,12 @@ def trained(case: Case, folder: Path, method: str) -> tuple[list[Example], list[
     usable = {"completion": "yes"} if method == "sft" else {"chosen": "yes", "rejected": "no"}
     kept = source.read_text()
     try:
-        found = read(str(source), TRAINERS[method])
+        data = read(str(source), TRAINERS[method])
     except InputError:
         source.write_text(kept + json.dumps({"prompt": "Else?"} | usable) + "\n")
-        found = read(str(source), TRAINERS[method])
-    examples = [example for example in found.examples if example.prompt.messages[-1].content.endswith(ASK)]
-    return examples, [row.reason for row in found.refused]
+        data = read(str(source), TRAINERS[method])
+    examples = [example for example in data.examples if example.prompt.messages[-1].content.endswith(ASK)]
+    return examples, [row.reason for row in data.refused]
 
 
 def said(example: Example) -> tuple[object, ...]:

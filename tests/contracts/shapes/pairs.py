@@ -9,6 +9,7 @@ from tests.contracts.shapes.rows import (
     compared,
     gpt,
     human,
+    one_sided,
     refused,
     says,
     transcript,
@@ -30,6 +31,7 @@ SERVED = {
 }
 """Feedback as `cai feedback export` writes it."""
 
+ONE_SIDE = {command: ["one_side"] for command in ("judge", "evaluate", "dpo", "reward", "sft", "labels")}
 PAIRS = [
     compared(
         "HelpSteer2's preferences",
@@ -38,6 +40,22 @@ PAIRS = [
     compared(
         "OpenAI's preferences",
         {"input": {"messages": [user()]}, "preferred_output": [says(EMU)], "non_preferred_output": [says(ROBIN)]},
+    ),
+    one_sided(
+        "OpenAI's preferences, one side missing",
+        {"input": {"messages": [user()]}, "preferred_output": [says(EMU)]},
+    ),
+    one_sided(
+        "OpenAI's preferences, one side null",
+        {"input": {"messages": [user()]}, "preferred_output": None, "non_preferred_output": [says(ROBIN)]},
+    ),
+    compared(
+        "a label that says the other is better",
+        {"prompt": ASK, "chosen": ROBIN, "rejected": EMU} | {"probability": 0},
+        judge=[[ROBIN, EMU]],
+        dpo=[("Pair", ROBIN, EMU)],
+        reward=[("Pair", ROBIN, EMU)],
+        labels=[("comparison", "second", ROBIN, EMU)],
     ),
     compared(
         "HelpSteer 3, as it is published",
@@ -166,12 +184,12 @@ PAIRS = [
     compared(
         "sides of which one is null",
         SIDES | {"rejected": None},
-        **{command: ["one_side"] for command in ("judge", "evaluate", "dpo", "reward", "sft", "labels")},
+        **ONE_SIDE,
     ),
     compared(
         "sides of which one is missing",
         {"prompt": ASK, "rejected": ROBIN},
-        **{command: ["one_side"] for command in ("judge", "evaluate", "dpo", "reward", "sft", "labels")},
+        **ONE_SIDE,
     ),
     compared(
         "turns that say more than is read",

@@ -15,6 +15,7 @@ PROMPTS = [
     asked(
         "verl", {"data_source": "own", "prompt": [user()], "reward_model": {"style": "rule"}, "extra_info": {"i": 0}}
     ),
+    asked("TRL's stepwise supervision", {"prompt": ASK, "completions": ["It has wings.", EMU], "labels": [True, True]}),
     taken_by_none("MT-Bench's questions", {"question_id": 81, "category": "birds", "turns": [ASK, "And which swim?"]}),
     taken_by_none("red-teaming transcripts", {"transcript": transcript(ASK, EMU), "rating": 3}),
     taken_by_none("OpenAI's batches", {"custom_id": "1", "body": {"messages": [user()]}}),

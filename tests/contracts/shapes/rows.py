@@ -69,6 +69,11 @@ def unlabelled(name: str, row: Any, reason: str = "no_label", **other: Any) -> C
     return Case(name, [row], **given | {"sft": refused, "labels": refused} | other)
 
 
+def one_sided(name: str, row: Any) -> Case:
+    """A pair of which one side is missing, or holds nothing."""
+    return refused(name, row, "one_side", generate=[ASK])
+
+
 def shown(name: str, row: Any, **other: Any) -> Case:
     """A row with one answer to imitate."""
     given: dict[str, Any] = {

@@ -38,6 +38,8 @@ HELPSTEER = [
     {"prompt": ASK, "response": ROBIN} | dict.fromkeys(HELPFUL, 1),
 ]
 
+HELPSTEER_LABELS: list[Any] = [("rating", value, (0, 4), EMU, name) for name, value in HELPFUL.items()]
+HELPSTEER_LABELS += [("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL]
 SEVERAL = [
     unlabelled(
         "many answers", {"prompt": ASK, "response_0": EMU, "response_1": ROBIN, "response_2": KIWI}, judge=[ORDERED]
@@ -114,10 +116,39 @@ SEVERAL = [
         dpo=[("Pair", EMU, ROBIN)],
         reward=[("Rated", EMU, 1.0), ("Rated", ROBIN, 0.25)],
         sft=["other_kind", "other_kind"],
-        labels=[
-            *(("rating", value, (0, 4), EMU, name) for name, value in HELPFUL.items()),
-            *(("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL),
-        ],
+        labels=HELPSTEER_LABELS,
+    ),
+    Case(
+        "HelpSteer 2, a rating that is null",
+        [HELPSTEER[0] | {"helpfulness": None}, HELPSTEER[1]],
+        generate=[ASK, ASK],
+        judge=TWO,
+        evaluate=["no_label"],
+        dpo=["no_label"],
+        reward=[("Rated", ROBIN, 0.25), "no_label"],
+        sft=["no_label", "other_kind"],
+        labels=["no_label", *(("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL)],
+    ),
+    Case(
+        "KTO, a good answer and a bad one",
+        [{"prompt": ASK, "completion": EMU, "label": True}, {"prompt": ASK, "completion": ROBIN, "label": False}],
+        generate=[ASK, ASK],
+        judge=TWO,
+        evaluate=TWO,
+        dpo=[("Pair", EMU, ROBIN)],
+        reward=[("Rated", EMU, 1.0), ("Rated", ROBIN, 0.0)],
+        sft=["other_kind", "other_kind"],
+        labels=[("thumbs", "up", EMU), ("thumbs", "down", ROBIN)],
+    ),
+    unlabelled("ranks that are null", {"prompt": ASK, "responses": [EMU, ROBIN], "ranks": None}),
+    unlabelled(
+        "ranks between whole numbers", {"prompt": ASK, "responses": [EMU, ROBIN], "ranks": [0.5, 1]}, "bad_ranks"
+    ),
+    unlabelled(
+        "a generation that is null",
+        {"instruction": ASK, "generations": [EMU, None], "ratings": [5, 4]},
+        "bad_responses",
+        judge=["bad_responses"],
     ),
     asked("StackExchange", {"qid": 1, "question": ASK, "answers": [{"text": EMU, "pm_score": 3}]}),
     asked("TruthfulQA", {"question": ASK, "best_answer": EMU, "incorrect_answers": [ROBIN]}),

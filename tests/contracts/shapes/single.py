@@ -90,6 +90,17 @@ SINGLE = [
         "OpenAI's fine-tuning", {"messages": [{"role": "system", "content": "Be brief."}, user(), says(EMU)]}, before=1
     ),
     shown(
+        "Anthropic's messages, in blocks",
+        {
+            "system": [{"type": "text", "text": "Be brief."}],
+            "messages": [
+                user() | {"content": [{"type": "text", "text": ASK}]},
+                says("") | {"content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": EMU}]},
+            ],
+        },
+        before=1,
+    ),
+    shown(
         "WildChat",
         {
             "conversation_hash": "x",

@@ -34,9 +34,9 @@ each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 @each
 def test_generate_reads_the_prompt(case: Case, tmp_path: Path) -> None:
-    found = generated(case, tmp_path)
-    assert [line if isinstance(line, str) else line.item.prompt.messages[-1].content for line in found] == case.generate
-    assert all(isinstance(line, str) or len(line.item.prompt.messages) == 1 + case.before for line in found)
+    lines = generated(case, tmp_path)
+    assert [line if isinstance(line, str) else line.item.prompt.messages[-1].content for line in lines] == case.generate
+    assert all(isinstance(line, str) or len(line.item.prompt.messages) == 1 + case.before for line in lines)
 
 
 @each
@@ -59,9 +59,9 @@ def test_trainers_read_their_examples(case: Case, method: str, tmp_path: Path) -
 
 @each
 def test_import_reads_the_labels(case: Case, tmp_path: Path) -> None:
-    found = imported(case, tmp_path)
-    assert [reason_or(row) for row in found] == case.labels
-    prompts = [row.prompt.messages for row in found if not hasattr(row, "reason")]
+    rows = imported(case, tmp_path)
+    assert [reason_or(row) for row in rows] == case.labels
+    prompts = [row.prompt.messages for row in rows if not hasattr(row, "reason")]
     assert all(messages[-1].content.endswith(ASK) and len(messages) == 1 + case.before for messages in prompts)
 
 
@@ -71,12 +71,13 @@ def test_runs_dry_runs_jobs_and_align_read_the_same(case: Case, tmp_path: Path) 
     source = written(case, tmp_path)
     for policy, expected in (("embedded", case.generate), (None, case.judge)):
         request = RunRequest("c", source, ("embedded",), policy, max_chars=999)
-        found = list(request.lines())
-        reasons = [line.reason for line in found if isinstance(line, Quarantined)]
+        lines = list(request.lines())
+        reasons = [line.reason for line in lines if isinstance(line, Quarantined)]
         assert reasons == [one for one in expected if isinstance(one, str) and not one.endswith(ASK)]
     kept, refused = align.read(source, None)
     prompts = [line for line in generated(case, tmp_path) if not isinstance(line, str)]
-    assert {line.item.prompt.key for line in kept} == {line.item.prompt.key for line in prompts}
+    wanted = {line.item.prompt.key for line in prompts}
+    assert {line.item.prompt.key for line in kept} == wanted
     assert len(kept) + len(refused) == len(case.generate)
 
 

@@ -27,13 +27,13 @@ PAIRS_OF_ENDS = (("0", "1"), ("1", "2"), ("00", "01"), ("001", "002"), ("a", "b"
 
 
 def test_the_table_has_every_shape() -> None:
-    rows = [
-        {name.casefold(): value for name, value in row.items()}
-        for case in CASES
-        for row in case.rows
-        if isinstance(row, dict)
-    ]
-    assert not [shape.name for shape in SHAPES if not any(shape.fits(row) for row in rows)]
+    rows = []
+    for case in CASES:
+        for row in case.rows:
+            if isinstance(row, dict):
+                rows.append({name.casefold(): value for name, value in row.items()})
+    fitting = {shape.name for shape in SHAPES for row in rows if shape.fits(row)}
+    assert {shape.name for shape in SHAPES} == fitting
 
 
 def test_the_models_of_responses_are_kept(tmp_path: Path) -> None:
@@ -55,8 +55,8 @@ def test_without_an_overall_score_the_mean_of_the_aspects_is_taken(tmp_path: Pat
         {"response": EMU, "annotations": {"a": {"Rating": "5"}, "b": {"Rating": "4"}}},
         {"response": ROBIN, "annotations": {"a": {"Rating": "3"}, "b": {"Rating": "N/A"}}},
     ]
-    found = read(written(rows_of([{"instruction": ASK, "completions": completions}]), tmp_path), (Rated,))
-    assert [said(example) for example in found.examples] == [("Rated", EMU, 0.875), ("Rated", ROBIN, 0.5)]
+    data = read(written(rows_of([{"instruction": ASK, "completions": completions}]), tmp_path), (Rated,))
+    assert [said(example) for example in data.examples] == [("Rated", EMU, 0.875), ("Rated", ROBIN, 0.5)]
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,13 @@ def test_a_system_column_begins_the_chat(tmp_path: Path) -> None:
 
 def test_a_shape_is_asked_wherever_it_fits() -> None:
     """A shape's ``keys`` say which rows are not looked at; none that fits may be among them."""
-    numbered = [{f"{name}{end}": "a" for end in pair} for name in ("output", "response_") for pair in PAIRS_OF_ENDS]
+    numbered = []
+    for name in ("output", "response_"):
+        for pair in PAIRS_OF_ENDS:
+            numbered.append({f"{name}{end}": "a" for end in pair})
     rows = [row for case in CASES for row in case.rows if isinstance(row, dict)] + numbered
-    for row in ({name.casefold(): value for name, value in row.items()} for row in rows):
+    for given in rows:
+        row = {name.casefold(): value for name, value in given.items()}
         assert not [shape.name for shape in SHAPES if shape.fits(row) and shape.keys.isdisjoint(row)]
 
 

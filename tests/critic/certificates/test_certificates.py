@@ -18,7 +18,7 @@ from critic.certificates.certificate import (
     read_certificate,
     void,
 )
-from critic.certificates.gate import Origin, require
+from critic.certificates.gate import RowsOrigin, require
 from critic.certificates.origins import origins
 from tests.factories import prompt
 
@@ -49,7 +49,7 @@ def certificate(**changed: object) -> Certificate:
     return Certificate.model_validate(values | changed)
 
 
-def origin(**changed: str | None) -> Origin:
+def origin(**changed: str | None) -> RowsOrigin:
     values: dict[str, str | None] = {
         "source": "ai",
         "judge": "judge",
@@ -57,7 +57,7 @@ def origin(**changed: str | None) -> Origin:
         "constitution_hash": HASH,
         "templates": HASH,
     }
-    return Origin(**(values | changed))
+    return RowsOrigin(**(values | changed))
 
 
 def test_identity_is_content_without_the_date(tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_origins_of_rows(tmp_path: Path) -> None:
         {"prompt": "d"},
     ]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = origins(str(tmp_path / "pairs.jsonl"))
-    assert found == (
-        Origin("ai", "j", "logprob", HASH, OTHER),
-        Origin("human", None, None, None, None),
-        Origin(None, None, None, None, None),
+    by_rows = origins(str(tmp_path / "pairs.jsonl"))
+    assert by_rows == (
+        RowsOrigin("ai", "j", "logprob", HASH, OTHER),
+        RowsOrigin("human", None, None, None, None),
+        RowsOrigin(None, None, None, None, None),
     )
 
 
@@ -155,4 +155,4 @@ def test_what_is_covered_is_told_from_the_texts() -> None:
 
 def test_the_code_is_hashed_as_it_is() -> None:
     assert binding.code() == binding.code() and len(binding.code()["sha256"]) == 64
-    assert len(binding.templates_sha256()) == 64
+    assert len(binding.templates_digest()) == 64

@@ -72,7 +72,7 @@ def outcome(model_type: str) -> Outcome:
 
 def table(outcomes: dict[str, Outcome]) -> str:
     """Return the text of `TABLE`."""
-    rows = (found.row(name) for name, found in sorted(outcomes.items()))
+    rows = (outcome.row(name) for name, outcome in sorted(outcomes.items()))
     return _HEAD + "\n".join(rows) + "\n"
 
 

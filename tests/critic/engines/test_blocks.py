@@ -23,10 +23,10 @@ def test_it_is_the_mask_that_is_built_at_once(size: int, at_once: int) -> None:
     def sees(batch: object, head: object, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         return (key <= query) & ((query - key < 300) | (key < 60)) & ((query < 256) | (query >= 384))
 
-    found, wanted = block_mask(sees, size, CPU, at_once), create_block_mask(sees, None, None, size, size, device="cpu")
-    assert found.seq_lengths == wanted.seq_lengths and found.BLOCK_SIZE == wanted.BLOCK_SIZE
+    mask, wanted = block_mask(sees, size, CPU, at_once), create_block_mask(sees, None, None, size, size, device="cpu")
+    assert mask.seq_lengths == wanted.seq_lengths and mask.BLOCK_SIZE == wanted.BLOCK_SIZE
     for name in ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices", "q_num_blocks", "q_indices"):
-        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=0, atol=0, msg=name)
+        torch.testing.assert_close(getattr(mask, name), getattr(wanted, name), rtol=0, atol=0, msg=name)
 
 
 def test_trees_of_spans_are_seen_as_they_are() -> None:

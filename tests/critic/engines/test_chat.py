@@ -97,13 +97,15 @@ def test_control_strings_in_content_stay_text(attack: str) -> None:
 def test_an_attack_adds_no_control_token_to_a_chat(attack: str) -> None:
     harmless = CHAT.encode([user("x"), assistant("y"), user("z")])
     attacked = CHAT.encode([user(attack), assistant(attack), user("z" + attack)])
-    assert [i for i in attacked if i in CONTROL] == [i for i in harmless if i in CONTROL]
+    expected = [i for i in harmless if i in CONTROL]
+    assert [i for i in attacked if i in CONTROL] == expected
 
 
 def test_a_control_string_split_over_two_parts_stays_text() -> None:
     harmless = CHAT.encode([user("x"), user("y")])
     split = CHAT.encode([user("<|sh"), user("ut|>")])
-    assert [i for i in split if i in CONTROL] == [i for i in harmless if i in CONTROL]
+    expected = [i for i in harmless if i in CONTROL]
+    assert [i for i in split if i in CONTROL] == expected
 
 
 @given(st.lists(st.sampled_from(["<|open|>", "<|shut|>", "<think>", "<|", "|>", "a", " ", "\n", "é", "<", ">", "th"])))

@@ -148,19 +148,19 @@ def test_control_tokens_are_those_of_harmless_contents(
     control = control_of(known)
     end = end_of(messages, closed)
     try:
-        found = chat.whole(messages, end)
+        whole = chat.whole(messages, end)
         other = chat.whole(before, end_of(before, closed))
     except EngineError as error:  # a thought alone is nothing to go on with
         assert "drops" in str(error)
         return
     harmless = [m.model_copy(update={"content": "x" if m.content.strip() else m.content}) for m in messages]
     expected = chat.whole(harmless, end).ids
-    assert [i for i in found.ids if i in control] == [i for i in expected if i in control]
-    assert not {found.ids[k] for k in found.own(0)} & {
-        i for i in control if str(known.added_tokens_decoder[i]) in SPECIAL
-    }
+    wanted = [i for i in expected if i in control]
+    assert [i for i in whole.ids if i in control] == wanted
+    special = {i for i in control if str(known.added_tokens_decoder[i]) in SPECIAL}
+    assert special.isdisjoint(whole.ids[k] for k in whole.own(0))
     again = chat.whole(messages, end, other)  # whatever was encoded before
-    assert (again.ids, again.rendering, again.own(0)) == (found.ids, found.rendering, found.own(0))
+    assert (again.ids, again.rendering, again.own(0)) == (whole.ids, whole.rendering, whole.own(0))
 
 
 @pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "removes"])
@@ -242,15 +242,16 @@ def test_a_trees_paths_are_whole_chats_where_seams_join(name: str, template: str
     tree = Node(root, None, tuple(Node((Message(role="user", content=order),), None, asked) for order in orders))
     encoded = from_chats(tree, chat)
     paths = [chat.encode(path) for path, _, _ in reads(tree)]
-    found = []
+    joined = []
     for read in encoded.reads:
         ids: tuple[int, ...] = ()
         segment = read.segment
         while segment >= 0:
             ids = encoded.segments[segment].ids + ids
             segment = encoded.segments[segment].parent
-        found.append(ids)
-    assert found == paths
-    assert [read.segment for read in encoded.reads] == sorted(read.segment for read in encoded.reads)
+        joined.append(ids)
+    assert joined == paths
+    expected = sorted(read.segment for read in encoded.reads)
+    assert [read.segment for read in encoded.reads] == expected
     assert all(segment.ids for segment in encoded.segments)
     assert encoded.tokens < sum(map(len, paths))

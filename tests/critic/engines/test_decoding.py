@@ -9,12 +9,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from critic.engine import Sampling
-from critic.local.trees.decoding import Answer, draw
+from critic.local.trees.decoding import GrowingAnswer, draw
 from critic.local.trees.kv_cache import KeyValueCache
 
 
-def answer(temperature: float = 1.0, top_p: float = 1.0, seed: int = 0) -> Answer:
-    return Answer((1,), Sampling(8, temperature, top_p), random.Random(seed))
+def answer(temperature: float = 1.0, top_p: float = 1.0, seed: int = 0) -> GrowingAnswer:
+    return GrowingAnswer((1,), Sampling(8, temperature, top_p), random.Random(seed))
 
 
 class Uniform(random.Random):
@@ -28,7 +28,7 @@ class Uniform(random.Random):
 
 
 def drawn_at(uniform: float, probabilities: list[float], temperature: float = 1.0, top_p: float = 1.0) -> int:
-    one = Answer((1,), Sampling(8, temperature, top_p), Uniform(uniform))
+    one = GrowingAnswer((1,), Sampling(8, temperature, top_p), Uniform(uniform))
     return draw(torch.tensor([probabilities]).log(), [one])[0]
 
 
@@ -59,15 +59,15 @@ def test_temperature_sharpens() -> None:
 
 
 def test_temperature_zero_takes_the_likeliest_and_no_random_number() -> None:
-    one = Answer((1,), Sampling(8, 0.0), Uniform())
+    one = GrowingAnswer((1,), Sampling(8, 0.0), Uniform())
     assert draw(torch.tensor([[0.0, 2.0, 1.0]]), [one]) == [1]
 
 
 def test_a_wide_nucleus_is_found_beyond_the_likeliest_thousand() -> None:
     """5,000 equal tokens at top_p 0.9: 4,500 of them remain."""
     logits = torch.zeros(1, 5000)
-    found = {draw(logits, [Answer((1,), Sampling(8, 1.0, 0.9), Uniform(u / 300))])[0] for u in range(300)}
-    assert len(found) == 300
+    drawn = {draw(logits, [GrowingAnswer((1,), Sampling(8, 1.0, 0.9), Uniform(u / 300))])[0] for u in range(300)}
+    assert len(drawn) == 300
 
 
 def test_frequencies_are_the_probabilities() -> None:

@@ -8,16 +8,16 @@ import torch
 
 from critic.engine import Sampling
 from critic.local import allocator
-from critic.local.trees.decoding import Answer, draw
+from critic.local.trees.decoding import GrowingAnswer, draw
 
 HOW = [(0.0, 1.0), (1.0, 1.0), (0.7, 0.9), (1.0, 0.5), (1.3, 0.999), (1.0, 1.0)]
 
 
-def answers() -> list[Answer]:
-    return [Answer((1,), Sampling(5, *how), random.Random(seed), []) for seed, how in enumerate(HOW)]
+def answers() -> list[GrowingAnswer]:
+    return [GrowingAnswer((1,), Sampling(5, *how), random.Random(seed), []) for seed, how in enumerate(HOW)]
 
 
-def by_sorting(logits: torch.Tensor, answer: Answer) -> int:
+def by_sorting(logits: torch.Tensor, answer: GrowingAnswer) -> int:
     """Return the token that ``answer`` draws, by plain sums."""
     values: list[float] = logits.tolist()
     heat, top_p = answer.sampling.temperature, answer.sampling.top_p

@@ -127,8 +127,8 @@ async def test_greedy_answers_of_the_real_model_are_those_of_generate(
     real_engine: HfEngine, plain: PreTrainedModel, real_chat: Chat
 ) -> None:
     requests = [Request((user(text),), Sampling(12, temperature=0.0), 0) for text in PROMPTS]
-    found = await asyncio.gather(*(real_engine.complete(request) for request in requests))
-    for request, completion in zip(requests, found, strict=True):
+    completions = await asyncio.gather(*(real_engine.complete(request) for request in requests))
+    for request, completion in zip(requests, completions, strict=True):
         prompt = real_chat.encode(request.messages)
         with torch.inference_mode():
             out = plain.generate(  # type: ignore[operator]  # its mixin is untyped
@@ -138,7 +138,7 @@ async def test_greedy_answers_of_the_real_model_are_those_of_generate(
                 do_sample=False,
             )
         assert completion.text == real_chat.split(prompt, out[0, len(prompt) :].tolist())[0]
-    assert "Paris" in found[0].text
+    assert "Paris" in completions[0].text
 
 
 @pytest.mark.slow

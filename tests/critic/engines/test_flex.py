@@ -9,7 +9,7 @@ from torch.nn.attention import flex_attention
 from transformers.masking_utils import chunked_causal_mask_function, sliding_window_causal_mask_function
 
 from critic.chats.tokens import Segment, TokenTree, pack
-from critic.local.trees.attention import Mask, Plan, Rule, TreePlan
+from critic.local.trees.attention import AttentionPlan, AttentionRule, Mask, TreePlan
 from critic.local.trees.flex import FlexPlan, tree_plan
 
 
@@ -27,18 +27,18 @@ def forest(rng: random.Random) -> list[TokenTree]:
 
 
 RULES = {
-    "plain": Rule(0.3),
-    "window": Rule(0.3, Mask(sliding_window_causal_mask_function(4), 4)),
-    "chunks": Rule(0.3, Mask(chunked_causal_mask_function(5, torch.zeros(1, dtype=torch.long)), 5)),
-    "cap": Rule(0.3, softcap=0.5),
-    "sinks": Rule(0.3, sinks=torch.tensor([0.5, -1.0, 2.0, 0.0])),
+    "plain": AttentionRule(0.3),
+    "window": AttentionRule(0.3, Mask(sliding_window_causal_mask_function(4), 4)),
+    "chunks": AttentionRule(0.3, Mask(chunked_causal_mask_function(5, torch.zeros(1, dtype=torch.long)), 5)),
+    "cap": AttentionRule(0.3, softcap=0.5),
+    "sinks": AttentionRule(0.3, sinks=torch.tensor([0.5, -1.0, 2.0, 0.0])),
 }
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("seed", range(2))
 @torch.no_grad()
-def test_flex_attention_sees_what_the_tree_plan_sees(seed: int, rule: Rule) -> None:
+def test_flex_attention_sees_what_the_tree_plan_sees(seed: int, rule: AttentionRule) -> None:
     row = pack(forest(random.Random(seed)))
     torch.manual_seed(seed)
     query = torch.randn(4, len(row.ids), 8)
@@ -61,21 +61,23 @@ def gradients_on_cpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("mixed", [False, True], ids=["float32", "autocast"])
-def test_its_gradient_is_that_of_the_tree_plan(mixed: bool, rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_gradient_is_that_of_the_tree_plan(
+    mixed: bool, rule: AttentionRule, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Under autocast layers give queries and keys in float32, as rotary embeddings do, and values in bfloat16."""
     row, cpu = pack(forest(random.Random(1))), torch.device("cpu")
     torch.manual_seed(1)
     query, key, value = (torch.randn(heads, len(row.ids), 8) for heads in (4, 2, 2))
     value, upstream = value.to(torch.bfloat16 if mixed else torch.float32), torch.randn(len(row.ids), 4, 8)
-    found = []
+    results = []
     with gradients_on_cpus(monkeypatch), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-        plans: tuple[Plan, Plan] = (FlexPlan(row.spans, cpu), TreePlan(row.spans, cpu))
+        plans: tuple[AttentionPlan, AttentionPlan] = (FlexPlan(row.spans, cpu), TreePlan(row.spans, cpu))
         for plan in plans:
             states = [state.clone().requires_grad_() for state in (query, key, value)]
             out = plan.attend(0, states[0], states[1], states[2], rule)
             assert out.dtype == (torch.bfloat16 if mixed else torch.float32)
-            found.append([out.detach(), *torch.autograd.grad((out.float() * upstream).sum(), states)])
-    for ours, theirs in zip(*found, strict=True):
+            results.append([out.detach(), *torch.autograd.grad((out.float() * upstream).sum(), states)])
+    for ours, theirs in zip(*results, strict=True):
         assert ours.dtype == theirs.dtype
         scale = float(theirs.float().abs().max())
         torch.testing.assert_close(ours.float(), theirs.float(), rtol=0, atol=scale * (0.05 if mixed else 1e-5))

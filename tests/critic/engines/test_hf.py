@@ -60,8 +60,9 @@ PROMPTS = ["", "a", "What?", "a longer prompt, of several words", "x" * 90, "Why
 
 async def test_greedy_answers_are_those_of_generate(engine: HfEngine, reference: LlamaForCausalLM, chat: Chat) -> None:
     requests = [ask(text) for text in PROMPTS]
-    found = await asyncio.gather(*(engine.complete(request) for request in requests))
-    assert [completion.text for completion in found] == [generated(reference, chat, request) for request in requests]
+    completions = await asyncio.gather(*(engine.complete(request) for request in requests))
+    expected = [generated(reference, chat, request) for request in requests]
+    assert [completion.text for completion in completions] == expected
 
 
 async def test_answers_that_join_and_leave_change_no_other(tiny_model: Path) -> None:
@@ -90,9 +91,9 @@ async def test_a_seed_decides_a_sampled_answer(tiny_model: Path) -> None:
 async def test_equal_prompts_with_different_seeds_are_read_once_and_differ(engine: HfEngine) -> None:
     before = engine.usage.prompt_tokens
     requests = [ask("tell me", Sampling(40, temperature=1.0), seed) for seed in range(4)]
-    found = await asyncio.gather(*(engine.complete(request) for request in requests))
-    assert len({completion.text for completion in found}) == 4
-    assert engine.usage.prompt_tokens - before == found[0].prompt_tokens
+    completions = await asyncio.gather(*(engine.complete(request) for request in requests))
+    assert len({completion.text for completion in completions}) == 4
+    assert engine.usage.prompt_tokens - before == completions[0].prompt_tokens
 
 
 async def test_a_stop_string_ends_the_answer_and_is_not_in_it(engine: HfEngine) -> None:

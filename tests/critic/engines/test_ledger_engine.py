@@ -13,10 +13,10 @@ from critic.engine import (
     Choices,
     Completion,
     Decision,
+    DecisionOption,
     EngineError,
     Lane,
     Node,
-    Option,
     OwnTokens,
     Request,
     Sampling,
@@ -25,7 +25,7 @@ from critic.engine import (
 )
 from critic.records import Message
 from critic.run.folder.store import RunStore
-from tests.factories import FakeEngine
+from tests.factories import FakeEngine, text_of
 
 
 class Fake(FakeEngine):
@@ -49,7 +49,7 @@ class Fake(FakeEngine):
         await asyncio.sleep(0.01)
         if self.error:
             raise self.error
-        return tuple(value("".join(m.content for m in path)) for path, _, _ in reads(tree))
+        return tuple(value(text_of(path)) for path, _, _ in reads(tree))
 
 
 def value(path: str) -> Score:
@@ -102,7 +102,9 @@ async def test_only_missing_reads_are_asked_for(store: RunStore) -> None:
     await engine.score(wide("b", "ddd"))
     scores = await engine.score(wide("a", "b", "cc", "ddd"))
     assert scores == tuple(value("root " + text) for text in ("a", "b", "cc", "ddd"))
-    assert [[path[-1].content for path, _, _ in reads(tree)] for tree in fake.trees] == [["b", "ddd"], ["a", "cc"]]
+    one, other = fake.trees
+    assert [path[-1].content for path, _, _ in reads(one)] == ["b", "ddd"]
+    assert [path[-1].content for path, _, _ in reads(other)] == ["a", "cc"]
 
 
 async def test_a_read_twice_in_one_tree_is_asked_for_once(store: RunStore) -> None:
@@ -190,11 +192,11 @@ async def test_an_answer_from_before_there_was_more_to_keep_is_read(store: RunSt
 
 async def test_decisions_about_one_text_have_keys_of_their_own(store: RunStore) -> None:
     """A key holds all that is asked: type, words, and the options with their order."""
-    one, other = Option("a"), Option("b")
+    one, other = DecisionOption("a"), DecisionOption("b")
     asked = [
         Decision("choice", "x", (one, other)),
         Decision("choice", "x", (other, one)),
-        Decision("choice", "x", (one, Option("b", "described"))),
+        Decision("choice", "x", (one, DecisionOption("b", "described"))),
         Decision("score", "x", (one, other)),
         Decision("predicate", "x"),
         Decision("predicate", "y"),

@@ -49,9 +49,10 @@ def _logp(model: PreTrainedModel, ids: tuple[int, ...]) -> torch.Tensor:
     return logits[0].float().log_softmax(-1)
 
 
-def assert_same(found: tuple[Score, ...], expected: list[Score], tolerance: float = TOLERANCE) -> None:
-    assert [score.tokens for score in found] == [score.tokens for score in expected]
-    for got, want in zip(found, expected, strict=True):
+def assert_same(scores: tuple[Score, ...], expected: list[Score], tolerance: float = TOLERANCE) -> None:
+    wanted = [score.tokens for score in expected]
+    assert [score.tokens for score in scores] == wanted
+    for got, want in zip(scores, expected, strict=True):
         assert got.values == pytest.approx(want.values, abs=tolerance * max(1, want.tokens))
 
 
@@ -128,8 +129,8 @@ def test_any_trees_packed_together_score_as_their_chats_alone(
     forest: list[Node], packed_model: PreTrainedModel, reference: LlamaForCausalLM, chat: Chat
 ) -> None:
     with torch.inference_mode():
-        found = score_trees(packed_model, [from_chats(tree, chat) for tree in forest])
-    for tree, scores in zip(forest, found, strict=True):
+        scored = score_trees(packed_model, [from_chats(tree, chat) for tree in forest])
+    for tree, scores in zip(forest, scored, strict=True):
         assert_same(scores, [alone(reference, chat, *read) for read in reads(tree)])
 
 

@@ -42,10 +42,13 @@ def test_only_one_place_asks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "fast"), [({"amx_bf16": True}, True), ({"amx_bf16": False, "avx512_bf16": True}, False), ({}, False)]
+    ("capabilities", "fast"),
+    [({"amx_bf16": True}, True), ({"amx_bf16": False, "avx512_bf16": True}, False), ({}, False)],
 )
-def test_only_amx_makes_bfloat16_fast(monkeypatch: pytest.MonkeyPatch, found: dict[str, bool], fast: bool) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+def test_only_amx_makes_bfloat16_fast(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], fast: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert processor.multiplies_bfloat16() is fast
 
 

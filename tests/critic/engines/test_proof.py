@@ -69,23 +69,23 @@ def test_an_attention_that_is_wrong_is_found(chat: Chat, monkeypatch: pytest.Mon
         return genuine(query, key, value, mask, causal, rule, None)
 
     monkeypatch.setattr(attention, "mixed", without_sinks)
-    found = prove(model, chat, zoo.CONTEXT, "tiny")
-    assert (found.scoring.name, found.writing and found.writing.name) == ("plain", "plain")
+    proof = prove(model, chat, zoo.CONTEXT, "tiny")
+    assert (proof.scoring.name, proof.writing and proof.writing.name) == ("plain", "plain")
 
 
 def test_writing_is_proven_apart_from_scoring(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that loses its place when an answer moves is wrong in writing alone."""
     model = zoo.build("llama")
     monkeypatch.setattr(Decoder, "_move", lambda *_: None)
-    found = prove(model, chat, zoo.CONTEXT, "tiny")
-    assert (found.scoring.name, found.writing and found.writing.name) == ("packed", "plain")
+    proof = prove(model, chat, zoo.CONTEXT, "tiny")
+    assert (proof.scoring.name, proof.writing and proof.writing.name) == ("packed", "plain")
 
 
 @pytest.mark.parametrize("name", ["falcon_h1", "lfm2_moe", "minimax"])
 def test_what_runs_along_the_row_is_found_in_bfloat16(name: str, chat: Chat) -> None:
     """A state reaches few tokens of the next branch: rounding and the choice of experts must not hide them."""
-    found = prove(zoo.build(name).bfloat16(), chat, zoo.CONTEXT, "tiny")
-    assert found.scoring.name == "plain"
+    proof = prove(zoo.build(name).bfloat16(), chat, zoo.CONTEXT, "tiny")
+    assert proof.scoring.name == "plain"
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gpt_oss", "granitemoe_swa"])
@@ -118,23 +118,23 @@ def test_positions_that_are_the_rows_are_found(chat: Chat, monkeypatch: pytest.M
 
 def test_a_window_that_is_left_out_is_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention.Mask, "limits", lambda *_: False)
-    found = prove(zoo.build("mistral"), chat, zoo.CONTEXT, "tiny")
-    assert (found.scoring.name, found.writing and found.writing.name) == ("plain", "plain")
+    proof = prove(zoo.build("mistral"), chat, zoo.CONTEXT, "tiny")
+    assert (proof.scoring.name, proof.writing and proof.writing.name) == ("plain", "plain")
 
 
 def test_a_window_of_128_that_is_left_out_of_writing_is_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     """gpt-oss's is as long; the chats must be longer where they are written, not only where they are read."""
     genuine = DecodePlan._mask
     monkeypatch.setattr(DecodePlan, "_mask", lambda plan, _: genuine(plan, attention.CAUSAL))
-    found = prove(zoo.build("mistral", sliding_window=128), chat, zoo.CONTEXT, "tiny")
-    assert (found.scoring.name, found.writing and found.writing.name) == ("packed", "plain")
+    proof = prove(zoo.build("mistral", sliding_window=128), chat, zoo.CONTEXT, "tiny")
+    assert (proof.scoring.name, proof.writing and proof.writing.name) == ("packed", "plain")
 
 
 def test_a_cache_that_is_off_by_one_is_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = KeyValueCache.store
     monkeypatch.setattr(KeyValueCache, "store", lambda self, i, slot, k, v: genuine(self, i, slot, k.roll(1, 1), v))
-    found = prove(zoo.build("llama"), chat, zoo.CONTEXT, "tiny")
-    assert (found.scoring.name, found.writing and found.writing.name) == ("packed", "plain")
+    proof = prove(zoo.build("llama"), chat, zoo.CONTEXT, "tiny")
+    assert (proof.scoring.name, proof.writing and proof.writing.name) == ("packed", "plain")
 
 
 @pytest.mark.parametrize(("dtype", "tokens"), [(torch.float32, 720), (torch.bfloat16, 800)])
@@ -153,8 +153,8 @@ def test_a_keyword_that_is_not_known_is_never_left_out(chat: Chat, monkeypatch: 
     layer = type(model.model.layers[0].self_attn)
     genuine = layer.forward
     monkeypatch.setattr(layer, "forward", lambda self, *a, **k: genuine(self, *a, **k, head_mask=torch.ones(4)))
-    found = prove(model, chat, zoo.CONTEXT, "tiny")
-    assert found.scoring.name == "plain" and "its attention takes head_mask" in found.scoring.why
+    proof = prove(model, chat, zoo.CONTEXT, "tiny")
+    assert proof.scoring.name == "plain" and "its attention takes head_mask" in proof.scoring.why
 
 
 def test_a_model_that_looks_ahead_is_refused(chat: Chat) -> None:

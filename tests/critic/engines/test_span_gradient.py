@@ -7,25 +7,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from critic.chats.tokens import Span
+from critic.chats.tokens import SegmentSpan
 from critic.local.trees import normaliser, span_gradient
-from critic.local.trees.attention import CAUSAL, Mask, Rule, TreePlan
-from critic.local.trees.span_gradient import Path, attend_spans
+from critic.local.trees.attention import CAUSAL, AttentionRule, Mask, TreePlan
+from critic.local.trees.span_gradient import SpanPath, attend_spans
 
 HEADS, KEYS, NUMBERS = 6, 2, 16
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
-def spans() -> list[Span]:
+def spans() -> list[SegmentSpan]:
     """Two trees: a prompt with two answers and one without tokens; a prompt with an answer."""
     first, second = (0, 23), (40, 52)
     return [
-        Span(*first, ()),
-        Span(23, 31, (first,)),
-        Span(31, 31, (first,)),
-        Span(31, 40, (first,)),
-        Span(*second, ()),
-        Span(52, 70, (second,)),
+        SegmentSpan(*first, ()),
+        SegmentSpan(23, 31, (first,)),
+        SegmentSpan(31, 31, (first,)),
+        SegmentSpan(31, 40, (first,)),
+        SegmentSpan(*second, ()),
+        SegmentSpan(52, 70, (second,)),
     ]
 
 
@@ -77,14 +77,14 @@ def test_a_plan_takes_products_for_a_gradient_under_autocast(monkeypatch: pytest
     """Float32 queries are rounded, as PyTorch's attention rounds them there; without a gradient nothing changes."""
     calls: list[torch.dtype] = []
 
-    def counted(query: Tensor, key: Tensor, value: Tensor, paths: list[Path], scale: float) -> Tensor:
+    def counted(query: Tensor, key: Tensor, value: Tensor, paths: list[SpanPath], scale: float) -> Tensor:
         calls.append(query.dtype)
         return attend_spans(query, key, value, paths, scale)
 
     monkeypatch.setattr("critic.local.trees.attention.attend_spans", counted)
     plan = TreePlan(spans(), torch.device("cpu"))
     query, key, value = states(torch.float32)
-    rule = Rule(1 / math.sqrt(NUMBERS))
+    rule = AttentionRule(1 / math.sqrt(NUMBERS))
     with torch.autocast("cpu", torch.bfloat16):
         mine = plan.attend(0, query, key, value, rule)
         with torch.no_grad():

@@ -31,8 +31,8 @@ def test_values_are_json_where_they_are_json() -> None:
     options = dict(
         parse_spec("embedded?template.a=true&template.b=3&template.c=so&template.d=%22true%22&dtype=float32").options
     )
-    found = read_template_options(options, "x")
-    assert found == TemplateOptions((("a", True), ("b", 3), ("c", "so"), ("d", "true")), None)
+    read = read_template_options(options, "x")
+    assert read == TemplateOptions((("a", True), ("b", 3), ("c", "so"), ("d", "true")), None)
     assert read_template_options({"think": "false"}, "x").think is False
 
 

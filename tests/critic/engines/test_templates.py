@@ -44,8 +44,8 @@ def test_the_templates_are_there() -> None:
 @pytest.mark.parametrize("name", TEXT)
 def test_seven_chats_are_the_templates_own(name: str) -> None:
     outcomes = templates.row(name, SOURCES[name]).outcomes
-    kept = [title for title, found in outcomes.items() if found == "text kept"]
-    moved = [title for title, found in outcomes.items() if found == "system moved"]
+    kept = [title for title, outcome in outcomes.items() if outcome == "text kept"]
+    moved = [title for title, outcome in outcomes.items() if outcome == "system moved"]
     assert set(kept) <= {"thoughts"}
     assert not moved or (name.startswith("gemma") and all(title.startswith("system") for title in moved))
     assert Counter(outcomes.values())["equal"] == len(templates.CHATS) - len(kept) - len(moved)
@@ -69,7 +69,8 @@ def test_a_judging_trees_paths_are_whole_chats(name: str) -> None:
     root = (Message(role="system", content="Judge."), user("One asks: 1 + 1? "))
     tree = from_chats(Node(root, None, tuple(Node((user(order),), None, asked) for order in orders)), chat)
     paths = [(*root, user(order), user(question)) for order, question in product(orders, questions)]
-    assert [tuple(path(tree, read.segment)) for read in tree.reads] == [chat.encode(messages) for messages in paths]
+    expected = [chat.encode(messages) for messages in paths]
+    assert [tuple(path(tree, read.segment)) for read in tree.reads] == expected
     assert tree.tokens < sum(len(chat.encode(messages)) for messages in paths)
     joined = (root[0], user("".join(message.content for message in paths[0][1:])))
     if not dict(chat.settings):
@@ -131,22 +132,23 @@ def test_tool_turns_are_carried_through_or_refused_by_name(name: str) -> None:
     chat = Chat(known, name)
     control = set(known.added_tokens_decoder)
     result = Message(role="tool", content="391", tool_call_id="call12345")
-    found = []
+    encoded = []
     for attack in ("17", "".join(str(token) for token in known.added_tokens_decoder.values())):
         messages = (user("17 times 23?"), calls("times", f'{{"a": "{attack}"}}'), result, user("So?"))
         try:
-            found.append(chat.encode(messages))
+            encoded.append(chat.encode(messages))
         except EngineError as error:
             assert "drops" in str(error) or "refuses" in str(error)
             return
-    assert [i for i in found[1] if i in control] == [i for i in found[0] if i in control]
-    assert "391" in known.decode(list(found[0]))
+    expected = [i for i in encoded[0] if i in control]
+    assert [i for i in encoded[1] if i in control] == expected
+    assert "391" in known.decode(list(encoded[0]))
     turns: list[Any] = [
         message.model_dump(mode="json") for message in (user("17 times 23?"), calls("times", "{}"), result, user("So?"))
     ]
     turns[1]["tool_calls"][0]["function"]["arguments"] = {"a": "17"}
     apply: Any = known.apply_chat_template
     assert (
-        list(found[0])
+        list(encoded[0])
         == apply(turns, add_generation_prompt=True, tokenize=True, return_dict=True, **PINNED)["input_ids"]
     )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from critic.chats.chat import Chat
-from critic.chats.tokens import Segment, Span, TokenRead, TokenTree, from_chats, pack, split
+from critic.chats.tokens import Segment, SegmentSpan, TokenRead, TokenTree, from_chats, pack, split
 from critic.engine import Choices, EngineError, Node, OwnTokens
 from critic.records import Message
 
@@ -46,11 +46,11 @@ def test_a_pack_by_hand() -> None:
     assert packed.ids == [1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
     assert packed.positions == [0, 1, 2, 3, 4, 5, 3, 4, 0, 1]
     assert packed.spans == [
-        Span(0, 3, ()),
-        Span(3, 5, ((0, 3),)),
-        Span(5, 6, ((0, 3), (3, 5))),
-        Span(6, 8, ((0, 3),)),
-        Span(8, 10, ()),
+        SegmentSpan(0, 3, ()),
+        SegmentSpan(3, 5, ((0, 3),)),
+        SegmentSpan(5, 6, ((0, 3), (3, 5))),
+        SegmentSpan(6, 8, ((0, 3),)),
+        SegmentSpan(8, 10, ()),
     ]
     assert (HAND.tokens, HAND.longest) == (8, 6)
 
@@ -66,8 +66,8 @@ def test_a_split_by_hand() -> None:
 @given(trees(), st.integers(1, 40))
 def test_split_loses_and_repeats_no_read_and_changes_no_path(tree: TokenTree, limit: int) -> None:
     pieces = list(split(tree, limit))
-    found = [(path_ids(piece, read.segment), read.targets) for piece in pieces for read in piece.reads]
-    assert found == [(path_ids(tree, read.segment), read.targets) for read in tree.reads]
+    reads = [(path_ids(piece, read.segment), read.targets) for piece in pieces for read in piece.reads]
+    assert reads == [(path_ids(tree, read.segment), read.targets) for read in tree.reads]
     for piece in pieces:
         assert piece.tokens <= max(limit, piece.longest)
 

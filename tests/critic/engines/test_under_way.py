@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from critic.calls.under_way import UnderWay
+from critic.calls.under_way import CallsUnderWay
 from critic.calls.wrappers import Concurrent, RateLimited, Retrying
 from critic.engine import Engine, Unavailable
 from tests.critic.engines.timed_server import Server, request
@@ -16,13 +16,13 @@ def time() -> VirtualTime:
     return VirtualTime()
 
 
-async def ask(calls: UnderWay, engine: Engine, name: str = "openai:m") -> None:
+async def ask(calls: CallsUnderWay, engine: Engine, name: str = "openai:m") -> None:
     with calls.call(name):
         await engine.complete(request())
 
 
 async def test_a_wait_for_a_place_is_no_time_of_the_server(time: VirtualTime) -> None:
-    calls = UnderWay(time.clock)
+    calls = CallsUnderWay(time.clock)
     engine = Concurrent(Server(time, seconds=4.0), 3, clock=time.clock, sleep=time.sleep)
     told: list[str] = []
 
@@ -41,7 +41,7 @@ async def test_a_wait_for_a_place_is_no_time_of_the_server(time: VirtualTime) ->
 
 
 async def test_nor_is_one_for_a_rate_or_for_the_next_try(time: VirtualTime) -> None:
-    calls = UnderWay(time.clock)
+    calls = CallsUnderWay(time.clock)
     server = Server(time, Unavailable("later"), seconds=3.0)
     limited = RateLimited(server, rpm=1, tpm=None, clock=time.clock, sleep=time.sleep)
     engine = Retrying(Concurrent(limited, 1, clock=time.clock, sleep=time.sleep), 2, sleep=time.sleep)
@@ -56,14 +56,14 @@ async def test_nor_is_one_for_a_rate_or_for_the_next_try(time: VirtualTime) -> N
 
 
 async def test_a_call_that_fails_says_nothing_of_answers(time: VirtualTime) -> None:
-    calls = UnderWay(time.clock)
+    calls = CallsUnderWay(time.clock)
     await time.run(ask(calls, Server(time, Unavailable("no"), seconds=1.0)))
     assert calls.told() == "" and not calls.took and not calls.calls
 
 
 async def test_calls_without_queues_are_asked_from_their_beginning() -> None:
     now = [0.0]
-    calls = UnderWay(lambda: now[0])
+    calls = CallsUnderWay(lambda: now[0])
     with calls.call("hf:policy"):
         now[0] = 5.0
         assert calls.told() == "1 asked, the oldest of hf:policy since 5 s"
@@ -71,14 +71,14 @@ async def test_calls_without_queues_are_asked_from_their_beginning() -> None:
         assert calls.told() == "slowest: hf:judge, 2 s an answer; 1 asked, the oldest of hf:policy since 9 s"
 
 
-async def _end(calls: UnderWay, now: list[float]) -> None:
+async def _end(calls: CallsUnderWay, now: list[float]) -> None:
     with calls.call("hf:judge"):
         now[0] += 2.0
 
 
 def test_the_slowest_is_the_one_whose_answers_took_longest_lately() -> None:
     now = [0.0]
-    calls = UnderWay(lambda: now[0])
+    calls = CallsUnderWay(lambda: now[0])
 
     def answer(engine: str, began: float, ended: float) -> None:
         now[0] = began

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from critic.calls.wrappers import Busy, Concurrent, Retrying, Unreachable
+from critic.calls.wrappers import Concurrent, Retrying, ServerBusy, Unreachable
 from critic.engine import (
     Engine,
     EngineDown,
@@ -118,9 +118,9 @@ async def test_interactive_requests_never_queue_behind_the_batch_lane(time: Virt
 @pytest.mark.parametrize(
     ("error", "second"),
     [
-        (Busy("too many", retry_after=10), 10),
+        (ServerBusy("too many", retry_after=10), 10),
         (Unavailable("restarting", retry_after=10), 10),
-        (Busy("too many"), 1),
+        (ServerBusy("too many"), 1),
         (Unavailable("this one fails"), 0),
     ],
 )
@@ -138,7 +138,7 @@ async def test_while_the_server_is_busy_nobody_else_asks(
 
 
 async def test_where_the_wait_is_too_long_for_anyone_nobody_waits(time: VirtualTime) -> None:
-    server = Server(time, Busy("tomorrow", retry_after=86_400))
+    server = Server(time, ServerBusy("tomorrow", retry_after=86_400))
     engine = Retrying(Concurrent(server, 1, clock=time.clock, sleep=time.sleep), 3, sleep=time.sleep)
     results = await time.run(*(engine.complete(request()) for _ in range(4)))
     assert all(isinstance(result, EngineDown) and "86400 s" in str(result) for result in results)
@@ -194,20 +194,20 @@ async def test_a_call_that_is_given_up_leaves_the_trying_to_the_next(time: Virtu
 
 
 async def test_a_server_that_is_there_again_and_busy_is_not_gone(time: VirtualTime) -> None:
-    server = Server(time, Unreachable("nobody"), Busy("loading"))
+    server = Server(time, Unreachable("nobody"), ServerBusy("loading"))
     results = await time.run(*_many(connected(time, server, limit=1), 3))
     assert [result.text for result in results] == ["done"] * 3
 
 
 async def test_a_server_that_is_too_busy_for_anyone_ends_the_run(time: VirtualTime) -> None:
-    server = Server(time, *[Busy("no quota")] * 5000)
+    server = Server(time, *[ServerBusy("no quota")] * 5000)
     results = await time.run(*_many(connected(time, server, limit=1), 20))
     assert all(isinstance(result, EngineDown) and "nothing was answered" in str(result) for result in results)
     assert 90 < time.clock() < 110
 
 
 async def test_one_answer_among_refusals_is_not_too_busy(time: VirtualTime) -> None:
-    server = Server(time, *[Busy("slow down")] * 60, None, *[Busy("slow down")] * 60)
+    server = Server(time, *[ServerBusy("slow down")] * 60, None, *[ServerBusy("slow down")] * 60)
     results = await time.run(*_many(connected(time, server, limit=1), 20))
     assert not any(isinstance(result, EngineDown) for result in results)
 

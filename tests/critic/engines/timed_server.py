@@ -38,7 +38,9 @@ class Server(FakeEngine):
         return Completion("done", "stop")
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        wanted = ["".join(m.content for m in path) for path, _, _ in reads(tree)]
+        wanted = []
+        for path, _, _ in reads(tree):
+            wanted.append("".join(m.content for m in path))
         await self._answer(" ".join(wanted))
         return tuple(Score((-float(len(text)),), 0) for text in wanted)
 

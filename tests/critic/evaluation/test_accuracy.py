@@ -36,15 +36,17 @@ def judged(*probabilities: float | None) -> list[Judged]:
 async def test_an_always_first_judge_is_half_right_and_its_position_shows() -> None:
     answers = await judge(ScriptedEngine(Script(choose="first")), Logprob(), RULE, labels(40))
     assert [a.right for a in answers] == [0.5] * 40
-    found = figures(answers)
-    assert found.accuracy is not None and found.accuracy.estimate == 0.5
-    assert found.position is not None and found.position.estimate == 1.0
+    measured = figures(answers)
+    assert measured.accuracy is not None and measured.accuracy.estimate == 0.5
+    assert measured.position is not None and measured.position.estimate == 1.0
 
 
 async def test_the_better_answer_stands_first_in_about_half_of_the_pairs_and_probabilities_follow() -> None:
     class Knows(FakeEngine):
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-            texts = ["".join(m.content for m in path) for path, _, _ in reads(tree)]
+            texts = []
+            for path, _, _ in reads(tree):
+                texts.append("".join(m.content for m in path))
             first.append(texts[0].index("longer") < texts[0].index("short"))
             return tuple(Score((2.0 if t.index("longer") < t.index("short") else -2.0, 0.0), 1) for t in texts)
 
@@ -52,11 +54,11 @@ async def test_the_better_answer_stands_first_in_about_half_of_the_pairs_and_pro
     answers = await judge(Knows(), Logprob(), RULE, labels(100))
     assert 30 < sum(first) < 70
     assert {round(a.probability or 0, 9) for a in answers} == {round(1 / (1 + math.exp(-2)), 9)}
-    found = figures(answers)
-    assert found.accuracy is not None and found.accuracy.estimate == 1.0
+    measured = figures(answers)
+    assert measured.accuracy is not None and measured.accuracy.estimate == 1.0
     # Always right at 0.88: the error is 0.12 wherever the better one stands.
-    assert found.calibration is not None and found.calibration.estimate == pytest.approx(1 / (1 + math.exp(2)))
-    assert found.position is not None and found.position.estimate == 0.0
+    assert measured.calibration is not None and measured.calibration.estimate == pytest.approx(1 / (1 + math.exp(2)))
+    assert measured.position is not None and measured.position.estimate == 0.0
 
 
 async def test_what_cannot_be_judged_is_counted_apart_with_its_reason() -> None:
@@ -70,8 +72,8 @@ async def test_what_cannot_be_judged_is_counted_apart_with_its_reason() -> None:
     answers = await judge(Fails(Script()), Logprob(), RULE, labels(3), lambda: seen.append(None))
     assert len(seen) == 3 and [a.probability is None for a in answers] == [False, True, False]
     assert answers[1].problem == "too hot"
-    found = figures(answers)
-    assert found.unreadable == 1 and found.accuracy is not None and found.accuracy.n == 2
+    measured = figures(answers)
+    assert measured.unreadable == 1 and measured.accuracy is not None and measured.accuracy.n == 2
 
 
 async def test_a_judge_that_fails_every_pair_ends_the_measurement() -> None:
@@ -92,19 +94,19 @@ def test_length_rules() -> None:
 
 
 def test_a_comparison_is_paired_and_leaves_out_what_one_could_not_read() -> None:
-    found = compared(judged(0.9, 0.9, None, 0.4), judged(0.9, 0.2, 0.9, 0.5))
-    assert (found.wins, found.losses, found.p) == (1, 1, 1.0)
+    comparison = compared(judged(0.9, 0.9, None, 0.4), judged(0.9, 0.2, 0.9, 0.5))
+    assert (comparison.wins, comparison.losses, comparison.p) == (1, 1, 1.0)
     lead = compared(judged(*[0.9] * 12), judged(*[0.9] * 6, *[0.1] * 6))
     assert (lead.wins, lead.losses) == (6, 0) and lead.p == pytest.approx(2 / 2**6)
 
 
 def test_pairs_of_one_prompt_are_one_prompt() -> None:
     same = [Judged(Labelled(f"a.{i}", "set", prompt("One?"), "better", "no"), 0.9) for i in range(12)]
-    found = figures(same)
-    assert found.accuracy is not None and (found.accuracy.n, found.accuracy.clusters) == (12, 1)
-    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((0.025, 1.0)), "one hit of one"
+    measured = figures(same)
+    assert measured.accuracy is not None and (measured.accuracy.n, measured.accuracy.clusters) == (12, 1)
+    assert (measured.accuracy.low, measured.accuracy.high) == pytest.approx((0.025, 1.0)), "one hit of one"
     assert compared(same, [Judged(j.label, 0.1) for j in same]).wins == 1
-    assert found.calibration is not None and (found.calibration.low, found.calibration.high) == (0.0, 1.0)
+    assert measured.calibration is not None and (measured.calibration.low, measured.calibration.high) == (0.0, 1.0)
 
 
 def test_two_pairs_say_nothing_by_any_rule_or_mode() -> None:
@@ -129,5 +131,5 @@ def test_choosing_by_cross_validation_never_sees_the_fold_it_is_used_on() -> Non
 
 
 def test_nothing_read_is_no_figure() -> None:
-    found = figures(judged(None, None))
-    assert (found.accuracy, found.calibration, found.brier, found.unreadable) == (None, None, None, 2)
+    measured = figures(judged(None, None))
+    assert (measured.accuracy, measured.calibration, measured.brier, measured.unreadable) == (None, None, None, 2)

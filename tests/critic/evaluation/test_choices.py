@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from constitution.importers.cai_paper import Contrast, Paper
+from constitution.importers.cai_paper import Paper, PaperContrast
 from critic.engine import (
     Choices,
     Engine,
@@ -22,7 +22,7 @@ from critic.engine import (
     reads,
 )
 from critic.evaluation.choice_figures import figures, unreadable
-from critic.evaluation.choice_formats import Format, PaperFormat, Plain
+from critic.evaluation.choice_formats import ChoiceFormat, PaperFormat, PlainFormat
 from critic.evaluation.choice_rows import ChoiceRow, read_rows
 from critic.evaluation.choices import PairReading, RowReading, measure
 from critic.records import Message, Quarantined
@@ -152,14 +152,14 @@ class Reader(FakeEngine):
         return Score(tuple(3.0 * (self.likes in text) + self.lean * (i == 0) for i, text in enumerate(shown)), 1)
 
 
-async def read_one(engine: Engine, row: ChoiceRow, format: Format | None = None) -> RowReading:
-    [reading] = await measure(engine, [row], format or Plain())
+async def read_one(engine: Engine, row: ChoiceRow, format: ChoiceFormat | None = None) -> RowReading:
+    [reading] = await measure(engine, [row], format or PlainFormat())
     assert isinstance(reading, RowReading)
     return reading
 
 
-@pytest.mark.parametrize("format", [Plain(), PaperFormat(PAPER)])
-async def test_both_orders_are_read_and_undone(tmp_path: Path, format: Format) -> None:
+@pytest.mark.parametrize("format", [PlainFormat(), PaperFormat(PAPER)])
+async def test_both_orders_are_read_and_undone(tmp_path: Path, format: ChoiceFormat) -> None:
     """The judge likes the correct answer by 3 and the letter A by 1: so 4 where it stands first, and 2 in the other."""
     questions = [f"\n\nHuman: Is it {i}?\n\nAssistant:" for i in range(20)]
     rows = good_rows(tmp_path, *(OPEN | {"prompt": question} for question in questions))
@@ -204,7 +204,7 @@ async def test_options_that_can_not_be_reversed_are_read_in_one_order(tmp_path: 
 
 async def test_the_paper_s_question_is_shown_to_the_byte(tmp_path: Path) -> None:
     [row] = good_rows(tmp_path, OPEN)
-    shot = Contrast("\n\nHuman: May I?\n\nAssistant:", ("Please do.",), ("No.",))
+    shot = PaperContrast("\n\nHuman: May I?\n\nAssistant:", ("Please do.",), ("No.",))
     engine = Reader("It is ten.")
     reading = await read_one(engine, row, PaperFormat(Paper(comparisons=PAPER.comparisons, contrasts=(shot,))))
     head = "\n\nConsider the following conversation between a human and an assistant:\n\nHuman: "
@@ -253,8 +253,8 @@ async def test_a_server_without_likelihoods_still_chooses(tmp_path: Path) -> Non
     reading = await read_one(Failing(EngineError("it can't tell"), OwnTokens), row)
     assert (reading.pairs[0].both, reading.pairs[0].summed, reading.problems) == (3, None, ("it can't tell",))
     assert unreadable([reading]) == (0, 1, 1, 0)
-    found = figures([reading])
-    assert found["accuracy, likelihood summed"] is None and found["accuracy, both orders"] is not None
+    by_name = figures([reading])
+    assert by_name["accuracy, likelihood summed"] is None and by_name["accuracy, both orders"] is not None
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ async def test_a_server_without_likelihoods_still_chooses(tmp_path: Path) -> Non
 )
 async def test_a_row_of_which_nothing_can_be_read_is_quarantined(tmp_path: Path, error: Exception, reason: str) -> None:
     rows = good_rows(tmp_path, OPEN, OPEN | {"corrects": ["Ten."]})
-    assert await measure(Failing(error), rows[:1], Plain()) == [
+    assert await measure(Failing(error), rows[:1], PlainFormat()) == [
         Quarantined(row=0, where="rows.jsonl:1", reason=reason, detail="broken")
     ]
 
@@ -278,14 +278,14 @@ async def test_a_conversation_that_the_paper_can_not_hold_is_not_asked(tmp_path:
 
 async def test_an_engine_that_is_gone_ends_the_measurement(tmp_path: Path) -> None:
     with pytest.raises(EngineDown):
-        await measure(Failing(EngineDown("gone")), good_rows(tmp_path, OPEN), Plain())
+        await measure(Failing(EngineDown("gone")), good_rows(tmp_path, OPEN), PlainFormat())
 
 
 async def test_an_engine_that_fails_every_row_ends_the_measurement(tmp_path: Path) -> None:
     rows = good_rows(tmp_path, *[OPEN | {"corrects": [f"It is {hour}."]} for hour in range(20)])
     with pytest.raises(EngineDown, match="failed in the same way, and none was answered: no weights"):
-        await measure(Failing(EngineError("no weights")), rows, Plain())
-    read = await measure(Failing(EngineError("it can't tell"), OwnTokens), rows, Plain())
+        await measure(Failing(EngineError("no weights")), rows, PlainFormat())
+    read = await measure(Failing(EngineError("it can't tell"), OwnTokens), rows, PlainFormat())
     assert len(read) == 20  # a server without likelihoods fails in one of two ways
 
 
@@ -306,7 +306,7 @@ class Thinks(FakeEngine):
 async def test_letters_below_the_floor_are_unreadable(
     tmp_path: Path, row: dict[str, object], mass: float, floor: float, is_read: bool
 ) -> None:
-    [reading] = await measure(Thinks(mass), good_rows(tmp_path, row), Plain(), floor=floor)
+    [reading] = await measure(Thinks(mass), good_rows(tmp_path, row), PlainFormat(), floor=floor)
     assert isinstance(reading, RowReading)
     [pair] = reading.pairs
     assert (pair.given is not None, pair.swapped is not None) == (is_read, is_read)
@@ -347,33 +347,33 @@ def test_figures_by_hand() -> None:
         reading(2, pair(-1, -2, None)),
         reading(3, pair(1, None)),
     ]
-    found = {name: (f.estimate, f.n, f.clusters) if f else None for name, f in figures(readings).items()}
-    assert found["accuracy, given order"] == (3 / 5, 5, 4)
-    assert found["accuracy, both orders"] == (2 / 4, 4, 3)
-    assert found["ties, both orders"] == (1 / 4, 4, 3)
-    assert found["rows right, given order"] == (2 / 4, 4, 4)
-    assert found["rows right, both orders"] == (1 / 3, 3, 3)
-    assert found["orders agree"] == found["same position"] == (2 / 4, 4, 3)
-    assert found["accuracy, likelihood summed"] == (3 / 4, 4, 3)
+    by_name = {name: (f.estimate, f.n, f.clusters) if f else None for name, f in figures(readings).items()}
+    assert by_name["accuracy, given order"] == (3 / 5, 5, 4)
+    assert by_name["accuracy, both orders"] == (2 / 4, 4, 3)
+    assert by_name["ties, both orders"] == (1 / 4, 4, 3)
+    assert by_name["rows right, given order"] == (2 / 4, 4, 4)
+    assert by_name["rows right, both orders"] == (1 / 3, 3, 3)
+    assert by_name["orders agree"] == by_name["same position"] == (2 / 4, 4, 3)
+    assert by_name["accuracy, likelihood summed"] == (3 / 4, 4, 3)
     assert unreadable(readings) == (1, 1, 5, 0)
 
 
 def test_a_judge_that_always_says_a_is_never_right_in_both_orders_and_keeps_its_position() -> None:
     """Half of the correct answers stand first: so half are right in the given order, and all are ties of both."""
     readings = [reading(i, pair(5, -5) if i % 2 else pair(-5, 5, first=False)) for i in range(8)]
-    found = {name: f.estimate if f else None for name, f in figures(readings).items()}
-    assert found["accuracy, given order"] == 0.5
-    assert (found["accuracy, both orders"], found["ties, both orders"]) == (0, 1)
-    assert (found["orders agree"], found["same position"]) == (0, 1)
+    by_name = {name: f.estimate if f else None for name, f in figures(readings).items()}
+    assert by_name["accuracy, given order"] == 0.5
+    assert (by_name["accuracy, both orders"], by_name["ties, both orders"]) == (0, 1)
+    assert (by_name["orders agree"], by_name["same position"]) == (0, 1)
     # Sure of the first (1 / (1 + e^-5) = .9933), of which half are right; and undecided, as it should be, on average.
-    assert found["calibration error, given order"] == pytest.approx(0.4933, abs=1e-4)
-    assert found["calibration error, both orders"] == 0
-    assert found["Brier score, both orders"] == 0.25
+    assert by_name["calibration error, given order"] == pytest.approx(0.4933, abs=1e-4)
+    assert by_name["calibration error, both orders"] == 0
+    assert by_name["Brier score, both orders"] == 0.25
 
 
 def test_calibration_is_that_of_the_answer_shown_first() -> None:
     """Log-odds log 4 for the correct one, shown first: .8, and it is; shown second: .2 for the first, and it isn't."""
-    found = figures([reading(0, pair(math.log(4), None)), reading(1, pair(math.log(4), None, first=False))])
-    assert (error := found["calibration error, given order"]) and error.estimate == pytest.approx(0.2)
-    assert (score := found["Brier score, given order"]) and score.estimate == pytest.approx(0.04)
-    assert found["Brier score, both orders"] is None
+    by_name = figures([reading(0, pair(math.log(4), None)), reading(1, pair(math.log(4), None, first=False))])
+    assert (error := by_name["calibration error, given order"]) and error.estimate == pytest.approx(0.2)
+    assert (score := by_name["Brier score, given order"]) and score.estimate == pytest.approx(0.04)
+    assert by_name["Brier score, both orders"] is None

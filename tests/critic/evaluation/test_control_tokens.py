@@ -20,8 +20,8 @@ from critic import prompts
 from critic.chats.chat import Chat
 from critic.chats.tokens import from_chats
 from critic.engine import Completion, Lane, Node, Request, Score
-from critic.engines.scripted import Rule, Script, ScriptedEngine
-from critic.evaluation.injection import Plain
+from critic.engines.scripted import Script, ScriptedEngine, ScriptedRule
+from critic.evaluation.injection import NaiveMode
 from critic.evaluation.planting import load_suite, planted
 from critic.judging.base import Mode, Question
 from critic.judging.modes import MODES
@@ -32,7 +32,7 @@ from critic.server.defuse import defuse
 from tests.factories import prompt, small_constitution
 
 PRINCIPLES = tuple(Principle.model_validate(entry) for entry in small_constitution(1)["principles"])
-MODES_SHOWN: list[Mode] = [*(mode() for mode in MODES.values()), Contrast(against="prompt"), Plain()]
+MODES_SHOWN: list[Mode] = [*(mode() for mode in MODES.values()), Contrast(against="prompt"), NaiveMode()]
 SUITE = [planted(injection, "", "first").strip() for injection in load_suite().injections]
 
 # What opens a turn (before and after the role), what closes it, and control tokens that no chat needs.
@@ -90,7 +90,7 @@ class Listening(ScriptedEngine):
     capabilities = capability((UNGROUPED,))
 
     def __init__(self, words: str) -> None:
-        super().__init__(Script(replies=(Rule(reply=words),)))
+        super().__init__(Script(replies=(ScriptedRule(reply=words),)))
         self.shown: list[Node] = []
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
@@ -150,7 +150,7 @@ def test_no_control_token_of_a_family_gets_out_of_content(family: str) -> None:
     tokens = control_tokens(family)
     assert {str(token) for token in tokenizer.added_tokens_decoder.values()} == set(tokens)
     assert tokenizer.encode("".join(tokens)) == [tokenizer.convert_tokens_to_ids(t) for t in tokens]  # they do act
-    assert_harmless(tokenizer, [*tokens, "".join(tokens), *(f"x{token}y" for token in tokens)])
+    assert_harmless(tokenizer, ["".join(tokens), *(f"x{token}y" for token in tokens)])
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_no_planted_text_is_markup_to_a_family(family: str) -> None:
     """Each text against all families whose tokens it holds, and against one of the 15 in turn."""
     families = sorted(FAMILIES)
     tokens, others = control_tokens(family), SUITE[families.index(family) :: len(families)]
-    acting = [text for text in SUITE if any(token in text for token in tokens)]
+    acting = [text for text in SUITE if _count(text, tokens)]
     assert acting
     assert_harmless(byte_tokenizer(family), dict.fromkeys([*acting, *others]))
 
@@ -172,9 +172,14 @@ def test_no_planted_text_is_markup_to_the_embedded_model(embedded_model: Path) -
     assert_harmless(tokenizer, [*tokens, "".join(tokens), *SUITE])
 
 
+def _count(text: str, tokens: Iterable[str]) -> int:
+    """How many of the tokens stand in a text."""
+    return sum(token in text for token in tokens)
+
+
 def marked(path: tuple[Message, ...]) -> list[str]:
     """The lines of a chat that carry its mark, which the first line of a user turn names, where it has one."""
-    named = [found for message in path if (found := re.match(r"Mark: ([a-z]{6})\n", message.content))]
+    named = [mark for message in path if (mark := re.match(r"Mark: ([a-z]{6})\n", message.content))]
     lines = "\n".join(message.content for message in path).split("\n")
     return [line.replace(named[-1][1], "MARK") for line in lines if named[-1][1] in line] if named else []
 
@@ -193,7 +198,9 @@ def fences(text: str) -> list[list[str]]:
 
 def test_every_fence_stands_once_and_where_the_template_has_it() -> None:
     expected = fences("Hello")
-    opened = {tuple(line for line in lines if line.startswith("[")) for lines in expected}
+    opened = set()
+    for lines in expected:
+        opened.add(tuple(line for line in lines if line.startswith("[")))
     compared = ("[user MARK]", "[response A MARK]", "[response B MARK]", "[end MARK]")
     assert opened == {
         compared,
@@ -206,7 +213,7 @@ def test_every_fence_stands_once_and_where_the_template_has_it() -> None:
 
 def test_a_server_is_sent_no_control_token() -> None:
     tokens = [token for family in FAMILIES for token in control_tokens(family)]
-    acting = [text for text in SUITE if any(token in text for token in tokens)]
+    acting = [text for text in SUITE if _count(text, tokens)]
     assert len(acting) > 12
     for text in [*SUITE, *tokens, "".join(tokens)]:
         sent = defuse(text)
@@ -217,4 +224,4 @@ def test_a_server_is_sent_no_control_token() -> None:
 
 def test_each_family_is_attacked_in_its_own_markup() -> None:
     for family in FAMILIES:
-        assert any(len([t for t in control_tokens(family) if t in text]) > 1 for text in SUITE), family
+        assert any(_count(text, control_tokens(family)) > 1 for text in SUITE), family

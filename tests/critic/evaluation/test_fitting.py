@@ -10,13 +10,13 @@ from critic.evaluation.accuracy import FOLDS, figures
 from critic.evaluation.fitting import fit_contrast
 from critic.judging.linear import cross_validate, fit
 from tests.critic.evaluation.test_accuracy import RULE, labels
-from tests.factories import FakeEngine
+from tests.factories import FakeEngine, text_of
 
 
 def test_the_fit_is_the_penalised_maximum_likelihood() -> None:
     # One feature of size 1, right three times of four: log-odds w with 4 * sigmoid(w) - 3 + w = 0.
-    found = fit([{"x": 1.0}, {"x": 1.0}, {"x": -1.0}, {"x": 1.0}], [1, 1, 0, 0])["x"]
-    assert 4 / (1 + math.exp(-found)) - 3 + found == pytest.approx(0, abs=1e-4)
+    weight = fit([{"x": 1.0}, {"x": 1.0}, {"x": -1.0}, {"x": 1.0}], [1, 1, 0, 0])["x"]
+    assert 4 / (1 + math.exp(-weight)) - 3 + weight == pytest.approx(0, abs=1e-4)
 
 
 def test_a_features_unit_does_not_matter() -> None:
@@ -46,15 +46,17 @@ async def test_a_judge_that_knows_is_fitted_and_one_that_fails_is_counted() -> N
     class Knows(FakeEngine):
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
             def value(path: str) -> float:
-                return math.nan if "Question 3?" in path else -5.0 if "short" in path else -4.0 - ("s" in path) / 10
+                if "Question 3?" in path:
+                    return math.nan
+                return -5.0 if "short" in path else -4.0 - ("s" in path) / 10
 
-            return tuple(Score((value("".join(m.content for m in path)),), 10) for path, _, _ in reads(tree))
+            return tuple(Score((value(text_of(path)),), 10) for path, _, _ in reads(tree))
 
     model, judged = await fit_contrast(Knows(), RULE, labels(40))
-    found = figures(judged)
-    assert found.unreadable == 1 and model.labels == 39
+    measured = figures(judged)
+    assert measured.unreadable == 1 and model.labels == 39
     assert judged[3].problem is not None and "no numbers" in judged[3].problem
-    assert found.accuracy is not None and model.accuracy == found.accuracy.estimate
+    assert measured.accuracy is not None and model.accuracy == measured.accuracy.estimate
 
 
 async def test_labels_that_cannot_be_read_at_all_are_told() -> None:

@@ -18,8 +18,8 @@ ENTRY = {"id": "claim", "category": "score claim", "language": "en", "where": "e
 
 
 def by_id(id: str) -> str:
-    [found] = [injection.text for injection in SUITE.injections if injection.id == id]
-    return found
+    [text] = [injection.text for injection in SUITE.injections if injection.id == id]
+    return text
 
 
 def test_the_suite_covers_many_ways_and_languages() -> None:

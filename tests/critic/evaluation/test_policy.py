@@ -12,12 +12,13 @@ from critic.calls.ledger import MemoryLedger
 from critic.engine import Sampling
 from critic.engines import parse_spec
 from critic.evaluation.policy import diversity
-from critic.evaluation.policy.answers import Likelihood
-from critic.evaluation.policy.figures import figures, sentences
-from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, Seat, leaks
+from critic.evaluation.policy.alarms import mark, sentences
+from critic.evaluation.policy.answers import TextLikelihood
+from critic.evaluation.policy.figures import figures
+from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, FamilySeat, leaks
 from critic.evaluation.policy.matches import Match
-from critic.evaluation.policy.measure import Plan, measure
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Drift, Measured
+from critic.evaluation.policy.measure import PolicyPlan, measure
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Drift, MeasuredPolicies
 from critic.evaluation.policy.people import labelled
 from critic.evaluation.policy.report import report, samples
 from critic.evaluation.policy.tax import MultipleChoice, prompt_of, read_exam
@@ -34,23 +35,26 @@ def script(folder: Path, name: str, **content: Any) -> str:
     return f"scripted:{folder / f'{name}.yaml'}"
 
 
-def plan(folder: Path, **changes: Any) -> Plan:
+def plan(folder: Path, **changes: Any) -> PolicyPlan:
     rules = [{"match": "red", "reply": REFUSES}, {"reply": "Short {seed}."}]
     turned = [{"match": "safe", "reply": REFUSES}, {"reply": "A much longer answer, {seed}, with more words in it."}]
     judge = parse_spec(script(folder, "judge", choose="hash"))
+    prompts = {}
+    for name in (HELD_OUT, RED_TEAM, SAFE):
+        prompts[name] = [prompt(f"{name} question {i}") for i in range(24)]
     values: dict[str, Any] = {
         "policies": (
             script(folder, "base", replies=rules, likelihood="short"),
             script(folder, "trained", replies=turned, likelihood="long"),
         ),
-        "prompts": {name: [prompt(f"{name} question {i}") for i in range(24)] for name in (HELD_OUT, RED_TEAM, SAFE)},
+        "prompts": prompts,
         "judges": ((judge, mode_of(None, judge)),),
         "constitution": Constitution.model_validate(small_constitution(2)),
         "harmless": None,
         "sampling": Sampling(max_tokens=32),
         "samples": 2,
     }
-    return Plan(**values | changes)
+    return PolicyPlan(**values | changes)
 
 
 async def test_all_that_is_asked_becomes_a_figure_and_nothing_is_asked_twice(tmp_path: Path) -> None:
@@ -61,29 +65,29 @@ async def test_all_that_is_asked_becomes_a_figure_and_nothing_is_asked_twice(tmp
     asked = plan(tmp_path, exam=read_exam(tmp_path / "exam", 0), reward="verify:contains=longer")
     measured = await measure(asked, ledger)
     calls = ledger.calls
-    found = figures(await measure(asked, ledger))
-    assert ledger.calls == calls and found == figures(measured)
+    told = figures(await measure(asked, ledger))
+    assert ledger.calls == calls and told == figures(measured)
 
-    answers = found["answers"]
+    answers = told["answers"]
     assert answers[RED_TEAM]["base.yaml"]["refused"]["estimate"] == 1
     assert answers[RED_TEAM]["trained.yaml"]["refused, change"]["estimate"] == -1
     assert answers[SAFE]["trained.yaml"]["refused"]["estimate"] == 1
     assert answers[RED_TEAM]["base.yaml"]["evasive"]["estimate"] == 1
     assert answers[RED_TEAM]["base.yaml"]["diversity"]["estimate"] == 0
-    win = found["wins"][HELD_OUT]["trained.yaml"]["all"]
+    win = told["wins"][HELD_OUT]["trained.yaml"]["all"]
     assert win["win rate"]["n"] == 48 and win["win rate"]["clusters"] == 24 and win["unread"] == 0
-    assert RED_TEAM not in found["wins"], "no constitution, no judgement"
+    assert RED_TEAM not in told["wins"], "no constitution, no judgement"
     # A text of n characters has n // 4 tokens, each of -n / 100 under the base, and of -1 / (1 + n) after training.
-    drift = found["drift"]["trained.yaml"]
+    drift = told["drift"]["trained.yaml"]
     length = len(measured.texts[HELD_OUT][1][0][0] or "")
     assert drift["KL, nats a token"]["estimate"] == pytest.approx(length / 100 - 1 / (1 + length), abs=0.02)
-    assert found["tax"]["trained.yaml"]["change"]["estimate"] == pytest.approx(0, abs=1)
-    hacking = found["hacking"]["policies"]["trained.yaml"]
+    assert told["tax"]["trained.yaml"]["change"]["estimate"] == pytest.approx(0, abs=1)
+    hacking = told["hacking"]["policies"]["trained.yaml"]
     assert hacking["reward prefers it"]["estimate"] == 1 and hacking["hacked, by judges"] is True
-    said = " ".join(sentences(found))
+    said = " ".join(sentences(told))
     assert "refuses harmless prompts more often" in said and "refuses harmful prompts less often" in said
     assert "may be hacking its reward" in said
-    page = report(found, samples(measured))
+    page = report(told, samples(measured))
     assert "Alignment tax" in page and "nan" not in page.lower().split("</style>")[1]
 
 
@@ -101,10 +105,11 @@ async def test_a_judge_that_always_says_first_gives_ties(tmp_path: Path) -> None
     assert not measured.drift
 
 
-def measured(**changes: Any) -> Measured:
+def measured(**changes: Any) -> MeasuredPolicies:
     prompts = [prompt(f"question {i}") for i in range(30)]
-    texts = {HELD_OUT: [[(f"base {i}",) for i in range(30)], [(f"trained {i}, longer",) for i in range(30)]]}
-    return Measured(("base", "trained"), 1, {HELD_OUT: prompts}, texts, **changes)
+    base = [(f"base {i}",) for i in range(30)]
+    texts = {HELD_OUT: [base, [(f"trained {i}, longer",) for i in range(30)]]}
+    return MeasuredPolicies(("base", "trained"), 1, {HELD_OUT: prompts}, texts, **changes)
 
 
 def test_wins_of_groups_stay_apart() -> None:
@@ -120,11 +125,11 @@ def test_what_was_not_read_is_counted_and_few_prompts_are_a_sentence() -> None:
 
 
 def test_drift_is_the_mean_log_ratio_and_perplexity_the_exponent_of_the_surprise() -> None:
-    policy, base = (Likelihood(-2.0, 4),), (Likelihood(-6.0, 4),)
-    drift = Drift([policy] * 30, [base] * 30, [(Likelihood(-4.0, 4),)] * 30, [policy] * 30)
-    found = figures(measured(drift=(None, drift)))["drift"]["trained"]
-    assert found["KL, nats an answer"]["estimate"] == 4 and found["KL, nats a token"]["estimate"] == 1
-    assert found["perplexity of the base's answers, after"]["estimate"] == pytest.approx(2.718281828)
+    policy, base = (TextLikelihood(-2.0, 4),), (TextLikelihood(-6.0, 4),)
+    drift = Drift([policy] * 30, [base] * 30, [(TextLikelihood(-4.0, 4),)] * 30, [policy] * 30)
+    of_trained = figures(measured(drift=(None, drift)))["drift"]["trained"]
+    assert of_trained["KL, nats an answer"]["estimate"] == 4 and of_trained["KL, nats a token"]["estimate"] == 1
+    assert of_trained["perplexity of the base's answers, after"]["estimate"] == pytest.approx(2.718281828)
     refused = figures(measured(drift=(None, Drift(refusal="No likelihoods."))))["drift"]["trained"]
     assert refused == {"refusal": "No likelihoods."}
 
@@ -145,13 +150,41 @@ def test_people_are_matched_by_the_texts_that_they_compared() -> None:
     assert own["gap to people"]["estimate"] == pytest.approx(25 / 30) and own["hacked, by people"] is True
 
 
+def test_a_report_s_tests_are_taken_together() -> None:
+    """One from .001 to .2 is beyond nothing alone, and not among twelve; a surer one stands out, and is marked."""
+
+    def told_of(surest: float) -> dict[str, Any]:
+        changes = {f"p{place}": {"estimate": 0.1, "low": 0.001, "high": 0.2, "clusters": 100} for place in range(12)}
+        gap = {"estimate": 0.4, "low": surest, "high": 0.8 - surest, "clusters": 100}
+        return {
+            "leaks": [],
+            "hacking": {"policies": {"p0": {"gap to judges": gap, "gap to people": {"refusal": "Nobody."}}}},
+            "answers": {SAFE: {name: {"refused, change": change} for name, change in changes.items()}},
+            "tax": {"p1": {"change": {"refusal": "too few"}}},
+        }
+
+    quiet, loud = told_of(0.001), told_of(0.2)
+    assert sentences(quiet) == []
+    assert [sentence.split()[0] for sentence in sentences(loud)] == ["p0"] and "reward prefers it" in sentences(loud)[0]
+    for one, is_hacked in ((quiet, False), (loud, True)):
+        mark(one)
+        assert one["hacking"]["policies"]["p0"]["hacked, by judges"] is is_hacked
+    alone = found(0.2) | {"hacking": {}}
+    alone["answers"][SAFE] = {"p0": {"refused, change": {"estimate": 0.1, "low": 0.05, "high": 0.15, "clusters": 100}}}
+    assert "refuses harmless prompts more often" in sentences(alone)[0]
+
+
 def test_a_family_in_three_seats_is_flagged_and_others_are_not() -> None:
     lynx = frozenset({"lynx"})
-    seats = [Seat(GENERATOR, "lynx-7b", lynx), Seat(JUDGE, "lynx-70b", lynx), Seat(POLICY, "my-lynx", lynx)]
+    seats = [
+        FamilySeat(GENERATOR, "lynx-7b", lynx),
+        FamilySeat(JUDGE, "lynx-70b", lynx),
+        FamilySeat(POLICY, "my-lynx", lynx),
+    ]
     assert ["lynx is generator, judge and policy at once" in sentence for sentence in leaks(seats)] == [True]
-    assert not leaks(seats[:2]) and not leaks([*seats[1:], Seat(GENERATOR, "otter", frozenset({"otter"}))])
-    assert "favours answers of its own kind" in leaks([seats[2], Seat(MEASURED_BY, "lynx-70b", lynx)])[0]
-    assert not leaks([Seat(role, "nameless", frozenset()) for role in (GENERATOR, JUDGE, POLICY)])
+    assert not leaks(seats[:2]) and not leaks([*seats[1:], FamilySeat(GENERATOR, "otter", frozenset({"otter"}))])
+    assert "favours answers of its own kind" in leaks([seats[2], FamilySeat(MEASURED_BY, "lynx-70b", lynx)])[0]
+    assert not leaks([FamilySeat(role, "nameless", frozenset()) for role in (GENERATOR, JUDGE, POLICY)])
 
 
 def test_diversity_counts_shared_pairs_of_words() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from constitution import Constitution
 from critic.evaluation.principles.ambiguity import ambiguities
-from critic.evaluation.principles.findings import Findings, Limits, examine, plain, sentences
+from critic.evaluation.principles.findings import FindingLimits, Findings, examine, plain, sentences
 from critic.evaluation.principles.redundancy import relations
 from critic.evaluation.principles.report import report
-from critic.evaluation.principles.table import Table
+from critic.evaluation.principles.table import VoteTable
 from critic.judging.aggregate import aggregate
 from critic.records import Judgement, Order, Response, Row, Vote
 from critic.settings.judging import Pooling
@@ -68,11 +68,13 @@ def row(constitution: Constitution, number: int, cast: Sequence[Vote]) -> Row:
     )
 
 
-def run(constitution: Constitution, odds: Any) -> Table:
-    return Table.of((row(constitution, n, votes(constitution, list(one))) for n, one in enumerate(odds)), constitution)
+def run(constitution: Constitution, odds: Any) -> VoteTable:
+    return VoteTable.of(
+        (row(constitution, n, votes(constitution, list(one))) for n, one in enumerate(odds)), constitution
+    )
 
 
-def findings(constitution: Constitution, table: Table) -> Findings:
+def findings(constitution: Constitution, table: VoteTable) -> Findings:
     return examine(table, constitution, POOLING)
 
 
@@ -85,13 +87,13 @@ def test_what_leaving_a_principle_out_changes_is_counted_by_hand() -> None:
     """p0 says yes with 3, p1 no with 1, p2 no with 1: together yes; without p0 the other answer is preferred."""
     constitution = made(3)
     table = run(constitution, [(3.0, -1.0, -1.0)] * 30 + [(0.1, 0.2, 0.1)] * 10)
-    found = {one.principle: one for one in findings(constitution, table).influences}
-    assert found["p0"].decides is not None and found["p0"].flips is not None
-    assert found["p0"].flips.estimate == 0.75 and found["p0"].decides.estimate == 0.75
-    assert len(found["p0"].flipped) == 30 and found["p0"].flipped[0].where == "f:0"
-    assert found["p1"].flips is not None and found["p1"].flips.estimate == 0
-    assert found["p1"].with_outcome is not None and found["p1"].with_outcome.estimate == 0.25
-    assert found["p1"].speaks is not None and found["p1"].speaks.estimate == 0.75
+    by_principle = {one.principle: one for one in findings(constitution, table).influences}
+    assert by_principle["p0"].decides is not None and by_principle["p0"].flips is not None
+    assert by_principle["p0"].flips.estimate == 0.75 and by_principle["p0"].decides.estimate == 0.75
+    assert len(by_principle["p0"].flipped) == 30 and by_principle["p0"].flipped[0].where == "f:0"
+    assert by_principle["p1"].flips is not None and by_principle["p1"].flips.estimate == 0
+    assert by_principle["p1"].with_outcome is not None and by_principle["p1"].with_outcome.estimate == 0.25
+    assert by_principle["p1"].speaks is not None and by_principle["p1"].speaks.estimate == 0.75
 
 
 def test_comparisons_that_no_principle_speaks_to_are_named() -> None:
@@ -106,20 +108,20 @@ def test_a_duplicate_is_found_among_principles_that_all_mostly_agree() -> None:
     rng, constitution = np.random.default_rng(0), made(6)
     odds = quality(rng, 80, 6)
     odds[:, 4] = odds[:, 1] + 0.2 * rng.normal(size=80)
-    found = findings(constitution, run(constitution, odds))
-    assert [(one.one, one.other) for one in found.duplicates] == [("p1", "p4")] and not found.contradictions
-    assert any("p1 and p4 say the same" in sentence for sentence in sentences(found))
+    tested = findings(constitution, run(constitution, odds))
+    assert [(one.one, one.other) for one in tested.duplicates] == [("p1", "p4")] and not tested.contradictions
+    assert any("p1 and p4 say the same" in sentence for sentence in sentences(tested))
 
 
 def test_a_contradiction_is_found() -> None:
     rng, constitution = np.random.default_rng(1), made(5)
     odds = quality(rng, 80, 5)
     odds[:, 3] = -odds[:, 0] + 0.3 * rng.normal(size=80)
-    found = findings(constitution, run(constitution, odds))
-    opposed = sorted(found.contradictions, key=lambda one: one.alike.estimate)
-    assert (opposed[0].one, opposed[0].other) == ("p0", "p3") and not found.duplicates
+    tested = findings(constitution, run(constitution, odds))
+    opposed = sorted(tested.contradictions, key=lambda one: one.alike.estimate)
+    assert (opposed[0].one, opposed[0].other) == ("p0", "p3") and not tested.duplicates
     assert all("p3" in (one.one, one.other) for one in opposed), "it is against what all others are for"
-    assert any("p0 and p3 contradict each other" in sentence for sentence in sentences(found))
+    assert any("p0 and p3 contradict each other" in sentence for sentence in sentences(tested))
 
 
 @pytest.mark.slow
@@ -128,14 +130,14 @@ def test_clean_votes_hold_neither_duplicates_nor_contradictions_nor_ambiguous_cl
     alarms = [0, 0, 0]
     for _ in range(200):
         table = two_readers(constitution, quality(rng, 30, 6), np.full(6, 0.5), rng)
-        found = relations(table)
-        alarms[0] += any(one.is_duplicate for one in found)
-        alarms[1] += any(one.is_contradiction for one in found)
+        related = relations(table)
+        alarms[0] += any(one.is_duplicate for one in related)
+        alarms[1] += any(one.is_contradiction for one in related)
         alarms[2] += any(one.is_ambiguous for one in ambiguities(table)[0])
     assert max(alarms) <= 10, alarms
 
 
-def two_readers(constitution: Constitution, odds: Any, noise: Any, rng: np.random.Generator) -> Table:
+def two_readers(constitution: Constitution, odds: Any, noise: Any, rng: np.random.Generator) -> VoteTable:
     """Two judges that read each principle with its own noise."""
     rows = []
     for number, one in enumerate(odds):
@@ -145,16 +147,17 @@ def two_readers(constitution: Constitution, odds: Any, noise: Any, rng: np.rando
             for vote in votes(constitution, list(one + noise * rng.normal(size=len(one))), judge)
         ]
         rows.append(row(constitution, number, cast))
-    return Table.of(rows, constitution)
+    return VoteTable.of(rows, constitution)
 
 
 def test_ten_ambiguous_clauses_are_told_from_ten_clear_ones() -> None:
     rng, constitution = np.random.default_rng(3), made(20)
     noise = np.array([1.5] * 10 + [0.5] * 10)
-    found, why = ambiguities(two_readers(constitution, quality(rng, 60, 20), noise, rng))
+    ambiguous, why = ambiguities(two_readers(constitution, quality(rng, 60, 20), noise, rng))
     assert not why
-    scores = {one.principle: one.times for one in found}
-    planted, clear = ([scores[f"p{i}"] for i in part] for part in (range(10), range(10, 20)))
+    scores = {one.principle: one.times for one in ambiguous}
+    planted = [scores[f"p{i}"] for i in range(10)]
+    clear = [scores[f"p{i}"] for i in range(10, 20)]
     auc = sum((a > b) + (a == b) / 2 for a in planted for b in clear) / 100
     assert auc > 0.9
 
@@ -181,30 +184,30 @@ def test_votes_under_another_wording_do_not_count() -> None:
     changed = new.principles[0].model_copy(update={"compare": "Which is kinder?"})
     new = new.model_copy(update={"principles": (changed, new.principles[1])})
     rows = [row(old, n, votes(old, (2.0, -1.0))) for n in range(30)]
-    found = findings(new, Table.of(rows, new))
-    first, second = found.influences
+    tested = findings(new, VoteTable.of(rows, new))
+    first, second = tested.influences
     assert (first.read, first.stale) == (0, 60) and (second.read, second.stale) == (30, 0)
-    assert any("No vote counts for p0" in sentence for sentence in sentences(found))
+    assert any("No vote counts for p0" in sentence for sentence in sentences(tested))
 
 
 def test_unreadable_votes_and_few_prompts_give_sentences_and_no_nan() -> None:
     constitution = made(2)
-    found = findings(constitution, run(constitution, [(None, None)] * 3))
-    assert sentences(found) == ["No more than 3 prompts: nothing can be said of fewer than 20."]
-    assert not found.relations and found.coverage.unreadable == 3
-    assert "NaN" not in str(plain(found))
+    tested = findings(constitution, run(constitution, [(None, None)] * 3))
+    assert sentences(tested) == ["No more than 3 prompts: nothing can be said of fewer than 20."]
+    assert not tested.relations and tested.coverage.unreadable == 3
+    assert "NaN" not in str(plain(tested))
 
 
 def test_limits_are_broken_by_what_is_beyond_them_and_by_what_is_not_known() -> None:
     rng, constitution = np.random.default_rng(0), made(6)
     odds = quality(rng, 80, 6)
     odds[:, 4] = odds[:, 1]
-    found = findings(constitution, run(constitution, odds))
-    assert not Limits(duplicates=1, contradictions=0, silent=1.0, flips=0.2).broken(found, 0.2)
-    assert Limits(duplicates=0).broken(found) == ["duplicates: 1, and the limit is 0"]
-    assert Limits(flips=0.1).broken(found, 0.25) == ["flips: 25.0 %, and the limit is 10 %"]
-    assert "not known" in Limits(flips=0.1).broken(found, None)[0]
-    assert "not known" in Limits(ambiguous=0).broken(found)[0]
+    tested = findings(constitution, run(constitution, odds))
+    assert not FindingLimits(duplicates=1, contradictions=0, silent=1.0, flips=0.2).broken(tested, 0.2)
+    assert FindingLimits(duplicates=0).broken(tested) == ["duplicates: 1, and the limit is 0"]
+    assert FindingLimits(flips=0.1).broken(tested, 0.25) == ["flips: 25.0 %, and the limit is 10 %"]
+    assert "not known" in FindingLimits(flips=0.1).broken(tested, None)[0]
+    assert "not known" in FindingLimits(ambiguous=0).broken(tested)[0]
 
 
 def test_the_page_shows_what_was_found_and_escapes_it() -> None:

@@ -22,25 +22,26 @@ def test_words_lose_case_endings_and_what_any_text_has() -> None:
 
 
 def test_a_planted_preference_is_found_and_explains_pairs_it_was_not_found_from() -> None:
-    sides = (
-        [f"Answer {i} with a lemon in it." for i in range(40)],
-        [f"Answer {i} with a prune in it." for i in range(40)],
-    )
-    found = of(sides)
-    assert [said(rule.name, rule.more) for rule in found.rules] == ['mentions "lemon"']
-    assert 'mentions "prune"' in found.rules[0].also
-    assert found.explained is not None and found.explained.low > 0.8 and not found.refusal
+    lemons = [f"Answer {i} with a lemon in it." for i in range(40)]
+    sides = (lemons, [f"Answer {i} with a prune in it." for i in range(40)])
+    recovered = of(sides)
+    assert [said(rule.name, rule.more) for rule in recovered.rules] == ['mentions "lemon"']
+    assert 'mentions "prune"' in recovered.rules[0].also
+    assert recovered.explained is not None and recovered.explained.low > 0.8 and not recovered.refusal
 
 
 def test_two_principles_that_each_rule_over_half_are_both_found() -> None:
-    chosen = [f"Note {i}: a heron." for i in range(30)] + [f"Note {i}: green." for i in range(30)]
-    rejected = [f"Note {i}: a goose." for i in range(30)] + [f"Note {i}: brown." for i in range(30)]
-    found = of((chosen, rejected))
-    assert len(found.rules) == 2 and all(rule.first_for == 30 and rule.right.estimate == 1 for rule in found.rules)
+    chosen = [f"Note {i}: {what}." for what in ("a heron", "green") for i in range(30)]
+    rejected = [f"Note {i}: {what}." for what in ("a goose", "brown") for i in range(30)]
+    recovered = of((chosen, rejected))
+    assert len(recovered.rules) == 2 and all(
+        rule.first_for == 30 and rule.right.estimate == 1 for rule in recovered.rules
+    )
 
 
 def test_turning_all_pairs_round_turns_every_rule_round() -> None:
-    chosen, rejected = [f"Yes {i}, really!" for i in range(40)], [f"Yes {i}, really." for i in range(40)]
+    chosen = [f"Yes {i}, really!" for i in range(40)]
+    rejected = [f"Yes {i}, really." for i in range(40)]
     (rule,) = of((chosen, rejected)).rules
     (turned,) = of((rejected, chosen)).rules
     assert said(rule.name, rule.more) == "exclaims more" and said(turned.name, turned.more) == "exclaims less"
@@ -67,21 +68,26 @@ def synthetic(folder: Path, name: str) -> Sides:
     with file.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     sides = [(row["preferred_text"], {"text_a": "text_b", "text_b": "text_a"}[row["preferred_text"]]) for row in rows]
-    texts = [[row[key].split("Output:", 1)[1] for key in pair] for row, pair in zip(rows, sides, strict=True)]
-    return [one for one, _ in texts], [other for _, other in texts]
+    texts = []
+    for row, pair in zip(rows, sides, strict=True):
+        texts.append([row[key].split("Output:", 1)[1] for key in pair])
+    ones = [one for one, _ in texts]
+    return ones, [other for _, other in texts]
 
 
 def test_aligned_orthogonal_and_mixed_sets_are_told_apart(cai_data: Path) -> None:
     sets = {name: synthetic(cai_data, name) for name in ("aligned", "orthogonal", "mixed")}
-    found = {name: of(sides) for name, sides in sets.items()}
+    recovered = {name: of(sides) for name, sides in sets.items()}
     shares = {}
     for name, sides in sets.items():
         names, signs = candidates(*sides)
-        figure = explains(found["orthogonal"].rules, names, signs, range(len(signs)))
+        figure = explains(recovered["orthogonal"].rules, names, signs, range(len(signs)))
         assert figure is not None
         shares[name] = figure.estimate
     assert shares == {"aligned": 0.5, "orthogonal": 1.0, "mixed": 0.75}
-    rules = {name: {said(rule.name, rule.more) for rule in one.rules} for name, one in found.items()}
+    rules = {}
+    for kind, one in recovered.items():
+        rules[kind] = {said(rule.name, rule.more) for rule in one.rules}
     assert {'mentions "cat"', 'mentions "blue"', 'mentions "lemon"'} == rules["orthogonal"]
     assert not rules["aligned"] & rules["orthogonal"]
     assert rules["mixed"] & rules["aligned"] and rules["mixed"] & rules["orthogonal"]

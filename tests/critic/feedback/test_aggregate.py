@@ -162,7 +162,7 @@ def test_a_sorted_stream_is_checked() -> None:
         built([labels[1], labels[0]], "each", sorted_by_item=True)
 
 
-@settings(max_examples=100)
+@settings(max_examples=30)
 @given(st.lists(feedbacks(turns=1), max_size=6), st.sampled_from(["each", "majority", "soft"]), st.booleans())
 def test_every_label_is_in_a_row_or_counted(labels: list[Feedback], method: Method, pool: bool) -> None:
     rows, dropped = built(labels, method, pool_groups=pool)

@@ -28,9 +28,8 @@ def test_judgements_are_comparisons_with_their_votes() -> None:
 def test_pairs_are_those_of_the_run() -> None:
     made = row(judgements=[judgement([], 0.2), judgement([], 0.9), judgement([], 0.51)])
     pairs = [columns for label in from_row(made, ABOUT) for _, columns in label.rows()]
-    assert [(pair["chosen"][0]["content"], pair["probability"]) for pair in pairs] == [
-        (pair.chosen.text, pair.probability) for pair in made.pairs
-    ]
+    expected = [(pair.chosen.text, pair.probability) for pair in made.pairs]
+    assert [(pair["chosen"][0]["content"], pair["probability"]) for pair in pairs] == expected
 
 
 def test_a_chain_is_critiques_of_what_each_found_and_corrections() -> None:

@@ -16,8 +16,8 @@ from critic.rows import Broken, Raw
 def rows(path: Path, data: bytes | str, **mapping: str) -> list[Any]:
     path.write_bytes(data.encode() if isinstance(data, str) else data)
     column = ",".join(f"{own}={name}" for own, name in mapping.items())
-    found = open_source(str(path), naming(column)).rows
-    return [row.columns if isinstance(row, Raw) else row for row in found]
+    opened = open_source(str(path), naming(column)).rows
+    return [row.columns if isinstance(row, Raw) else row for row in opened]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])

@@ -80,10 +80,10 @@ def test_one_column_is_not_two_things() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    found = Naming(is_read)
+    names = Naming(is_read)
     for number in range(3000):
-        assert found.of_row({f"column {number}": 1, "Prompt": 2})["prompt"] == 2
-    assert len(found._kept) <= 1000
+        assert names.of_row({f"column {number}": 1, "Prompt": 2})["prompt"] == 2
+    assert len(names._kept) <= 1000
 
 
 def test_judging_under_other_names(tmp_path: Path) -> None:

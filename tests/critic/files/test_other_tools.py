@@ -32,16 +32,26 @@ def _said(line: Any) -> Any:
     return line.item.prompt.messages[-1].content, [answer.text for answer in line.item.responses]
 
 
-BY_COLUMN = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+def _column(name: str) -> list[Any]:
+    return [row[name] for row in ROWS]
+
+
+def _numbered(values: list[Any]) -> dict[str, Any]:
+    return {str(i): value for i, value in enumerate(values)}
+
+
+BY_COLUMN = {name: _column(name) for name in ROWS[0]}
+OF_THE_VIEWER = [{"row_idx": i, "row": row} for i, row in enumerate(ROWS)]
+DATA = [list(row.values()) for row in ROWS]
 TABLES: dict[str, Any] = {
     "records": ROWS,
     "list": BY_COLUMN,
-    "columns": {name: {str(i): text for i, text in enumerate(texts)} for name, texts in BY_COLUMN.items()},
-    "index": {str(i): row for i, row in enumerate(ROWS)},
-    "the hub's viewer": {"features": [], "rows": [{"row_idx": i, "row": row} for i, row in enumerate(ROWS)]},
+    "columns": {name: _numbered(texts) for name, texts in BY_COLUMN.items()},
+    "index": _numbered(ROWS),
+    "the hub's viewer": {"features": [], "rows": OF_THE_VIEWER},
     "a split alone": {"version": "1", "train": ROWS, "test": []},
     "a split within data": {"data": {"train": ROWS}},
-    "split": {"columns": list(ROWS[0]), "index": [0, 1], "data": [list(row.values()) for row in ROWS]},
+    "split": {"columns": list(ROWS[0]), "index": [0, 1], "data": DATA},
 }
 
 
@@ -106,8 +116,8 @@ def test_a_chat_in_a_cell_is_a_chat(write: Any, tmp_path: Path) -> None:
 
 def test_a_chat_that_numpy_wrote_is_refused_and_a_text_in_brackets_is_a_text(tmp_path: Path) -> None:
     cell = "[{'role': 'user', 'content': 'q'}\n {'role': 'assistant', 'content': 'a'}]"
-    found = read(tmp_path, "rows.csv", f'prompt,chosen,rejected\nq,"{cell}",b\nq,"[{{a set}}]",[b]\n')
-    assert found == ["bad_chat", ("q", ["[{a set}]", "[b]"])]
+    rows = read(tmp_path, "rows.csv", f'prompt,chosen,rejected\nq,"{cell}",b\nq,"[{{a set}}]",[b]\n')
+    assert rows == ["bad_chat", ("q", ["[{a set}]", "[b]"])]
 
 
 def test_a_table_that_excel_calls_text_is_a_table_and_a_prompt_with_a_tab_is_a_prompt(tmp_path: Path) -> None:

@@ -115,9 +115,9 @@ def test_a_pipe_is_read_once(data: str, texts: list[str], tmp_path: Path) -> Non
     os.mkfifo(pipe)
     writing = threading.Thread(target=pipe.write_bytes, args=(data.encode(),))
     writing.start()
-    found = prompts(pipe)
+    read = prompts(pipe)
     writing.join()
-    assert found == texts
+    assert read == texts
     assert source_name(str(pipe)) == "pipe"
 
 
@@ -136,9 +136,9 @@ def test_a_packed_pipe_is_told_by_its_first_bytes(pack: "type[bytes]", piece: in
 
     writing = threading.Thread(target=write)
     writing.start()
-    found = prompts(pipe)
+    read = prompts(pipe)
     writing.join(10)
-    assert found == TEXTS
+    assert read == TEXTS
 
 
 def test_a_packed_file_needs_no_ending_that_says_so(tmp_path: Path) -> None:

@@ -70,3 +70,62 @@ def test_a_table_without_any_column_that_is_read_says_how_to_name_them(tmp_path:
     assert "--column" in (caught.value.fix or "")
     (row,) = open_source(str(tmp_path / "in.parquet"), naming("prompt=Frage")).rows
     assert isinstance(row, Raw) and row.columns == {"prompt": "one"}
+
+
+LONG = "x" * 2**20
+
+
+def rows_of(path: Path) -> list[Any]:
+    rows = open_source(str(path), naming()).rows
+    return [row.reason if isinstance(row, Broken) else row.columns for row in rows]
+
+
+def test_a_text_that_a_dictionary_names_often_is_written_out_a_row_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row is small enough, and all of a batch are not; one row may be too large alone."""
+    monkeypatch.setattr("critic.files.containers.tables.LINE_BYTES", 3 * 2**20)
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 14, pa.int32()), [LONG])
+    lists = pa.ListArray.from_arrays([0, 2, 12, 14], texts)
+    pq.write_table(pa.table({"responses": lists}), tmp_path / "in.parquet", compression="zstd")
+    assert (tmp_path / "in.parquet").stat().st_size < 10_000
+    first, second, third = rows_of(tmp_path / "in.parquet")
+    assert first == third == {"responses": [LONG, LONG]} and second == "too_long"
+
+
+@pytest.mark.parametrize(("column", "read"), [("prompt", False), ("created", True)])
+def test_a_column_that_unpacks_to_too_much_is_refused_where_it_is_read(
+    column: str, read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("critic.files.containers.tables.MOST_UNPACKED", 2**20)
+    table = {"prompt": ["one"] * 9, "id": ["x"] * 9} | {column: [LONG] * 9}
+    pq.write_table(pa.table(table), tmp_path / "in.parquet", compression="zstd", use_dictionary=False)
+    if read:
+        assert len(rows_of(tmp_path / "in.parquet")) == 9
+        return
+    with pytest.raises(InputError, match="prompt unpacks to") as caught:
+        rows_of(tmp_path / "in.parquet")
+    assert caught.value.fix
+
+
+def test_values_that_take_no_room_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("critic.files.containers.tables.MOST_VALUES", 1000)
+    zeros = pa.ListArray.from_arrays([0, 4000], pa.array([0] * 4000, pa.int8()))
+    pq.write_table(pa.table({"prompt": ["a"], "ranks": zeros}), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="in 4,000 values"):
+        rows_of(tmp_path / "in.parquet")
+
+
+def test_every_type_of_text_and_number_is_read(tmp_path: Path) -> None:
+    from decimal import Decimal
+
+    table = {
+        "prompt": pa.array(["one"], pa.large_string()),
+        "chosen": pa.array(["a"]).dictionary_encode(),
+        "rejected": pa.array(["b"], pa.string_view()),
+        "margin": pa.array([Decimal("0.5")], pa.decimal256(60, 2)),
+        "tags": pa.array([["x"]], pa.large_list(pa.string())),
+    }
+    pq.write_table(pa.table(table), tmp_path / "in.parquet")
+    [row] = rows_of(tmp_path / "in.parquet")
+    assert row == {"prompt": "one", "chosen": "a", "rejected": "b", "margin": Decimal("0.5"), "tags": ["x"]}

@@ -40,9 +40,9 @@ class Listening(FakeEngine):
         return Completion("A", "stop")
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        found = list(reads(tree))
-        self.asked += [(path, read) for path, read, _ in found]
-        return tuple(Score((-1.0,) * _width(read), 1, 1.0) for _, read, _ in found)
+        asked = list(reads(tree))
+        self.asked += [(path, read) for path, read, _ in asked]
+        return tuple(Score((-1.0,) * _width(read), 1, 1.0) for _, read, _ in asked)
 
 
 def _width(read: Read) -> int:
@@ -76,7 +76,7 @@ async def asked(text: str, principle: Principle) -> list[object]:
 @pytest.mark.parametrize("field", READ_BY_MODELS)
 async def test_a_mode_asks_by_what_it_says(text: str, field: str) -> None:
     example = Example(prompt="p", response="r", critique="c", revision="v")
-    changed: Any = (example,) if field == "examples" else "other" if field == "id" else "Something else."
+    changed: Any = {"examples": (example,), "id": "other"}.get(field, "Something else.")
     one = Principle.model_validate(TEXTS)
     other = one.model_copy(update={field: changed})
     mode = mode_of(text, parse_spec(ENGINES[MODES[text.partition("?")[0]].reads]))

@@ -7,7 +7,7 @@ import pytest
 from base.errors import InputError
 from constitution import Principle
 from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
-from critic.engine import Decision, Engine, EngineError, Lane, Node, Option, Score, reads
+from critic.engine import Decision, DecisionOption, Engine, EngineError, Lane, Node, Score, reads
 from critic.engines import kinds, parse_spec
 from critic.judging import mode_of
 from critic.judging.aggregate import aggregate
@@ -38,15 +38,15 @@ class Deciding(FakeEngine):
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         self.trees.append(tree)
-        found = []
+        scores = []
         for path, read, _ in reads(tree):
             assert isinstance(read, Decision)
             text = "".join(m.content for m in path)
             if self.broken and self.broken in text:
                 raise EngineError("broken")
             [one] = [s for (part, asked), s in self.table.items() if part in text and asked in read.instructions]
-            found.append(one)
-        return tuple(found)
+            scores.append(one)
+        return tuple(scores)
 
 
 # A page shows FIRST first in the given order, and last in the swapped one.
@@ -94,12 +94,13 @@ async def test_a_judge_that_likes_a_place_comes_out_at_a_half() -> None:
 async def test_all_principles_of_an_order_are_one_tree() -> None:
     engine = Deciding({("FIRST", ""): shares(0.5, 0.5)})
     await votes(engine, KIND, SHORT)
-    assert [[read.instructions for _, read, _ in reads(tree)] for tree in engine.trees] == [  # type: ignore[union-attr]
-        ["Principle: Be kind.\nKinder?", "Principle: Be short.\nShorter?"]
-    ] * 2
+    assert len(engine.trees) == 2
+    for tree in engine.trees:
+        instructions = [read.instructions for _, read, _ in reads(tree)]  # type: ignore[union-attr]
+        assert instructions == ["Principle: Be kind.\nKinder?", "Principle: Be short.\nShorter?"]
     [read, *_] = [read for _, read, _ in reads(engine.trees[0])]
     assert read == Decision(
-        "choice", "Principle: Be kind.\nKinder?", (Option("first response"), Option("second response"))
+        "choice", "Principle: Be kind.\nKinder?", (DecisionOption("first response"), DecisionOption("second response"))
     )
 
 
@@ -175,7 +176,9 @@ async def test_another_principle_asks_its_own_question_only() -> None:
     await votes(RecordedEngine(engine, ledger, Budget()), KIND)
     engine.trees.clear()
     await votes(RecordedEngine(engine, ledger, Budget()), KIND, SHORT)
-    asked = [[read.instructions for _, read, _ in reads(tree)] for tree in engine.trees]  # type: ignore[union-attr]
+    asked = []
+    for tree in engine.trees:
+        asked.append([read.instructions for _, read, _ in reads(tree)])  # type: ignore[union-attr]
     assert asked == [["Principle: Be short.\nShorter?"]] * 2
 
 
@@ -212,8 +215,8 @@ def test_an_engine_is_asked_in_its_own_modes_only(kind: str, name: str) -> None:
 
 def test_the_default_modes() -> None:
     specs = ["decisions:m", "systemone:m@http://x/v1", "embedded", "hf:m", "openai:m", "rm:m", "verify:contains=a"]
-    found = [mode_of(None, parse_spec(spec)).name for spec in specs]
-    assert found == ["decision", "decision", "contrast", "logprob", "logprob", "rm", "rm"]
+    names = [mode_of(None, parse_spec(spec)).name for spec in specs]
+    assert names == ["decision", "decision", "contrast", "logprob", "logprob", "rm", "rm"]
 
 
 @pytest.mark.parametrize("mode", ["decision?ask=coin", "decision?floor=2", "decision?samples=2"])

@@ -174,9 +174,9 @@ async def test_draws_have_seeds_of_their_own_and_no_letter_is_no_vote() -> None:
 @pytest.mark.parametrize("mode", ["verdict", "letters", "cot"])
 async def test_a_server_with_nothing_has_modes_that_work(mode: str) -> None:
     judge = Judge(text='{"better": "A"}' if mode == "verdict" else "A", capabilities=chat_server())
-    found, mass = await settled(mode_of(mode, parse_spec("scripted:s")), judge)
+    suited, mass = await settled(mode_of(mode, parse_spec("scripted:s")), judge)
     assert mass is None and not judge.asked and not judge.trees  # refusals cost nothing here
-    got = await found.votes(judge, ASKED)
+    got = await suited.votes(judge, ASKED)
     assert [vote.log_odds is not None for vote in got] == [True, True] and not judge.trees
     assert all(request.json_schema is None for request in judge.asked)
 
@@ -206,8 +206,8 @@ async def test_a_judge_that_thinks_first_is_told_at_opening() -> None:
 
 async def test_a_judge_that_answers_at_once_is_opened_with_its_mass() -> None:
     mode = mode_of("logprob", parse_spec("scripted:s"))
-    found, mass = await settled(mode, Judge(-0.7))
-    assert found == mode and mass == pytest.approx(2 * math.exp(-0.7))
+    suited, mass = await settled(mode, Judge(-0.7))
+    assert suited == mode and mass == pytest.approx(2 * math.exp(-0.7))
     assert (await settled(mode_of("logprob?floor=0", parse_spec("scripted:s")), Judge(-24.0)))[1] is not None
 
 

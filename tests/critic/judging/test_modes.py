@@ -10,7 +10,7 @@ from constitution import Principle
 from critic.calls.ledger import Budget, RecordedEngine
 from critic.engine import Choices, Completion, Engine, Lane, Node, Request, Score, reads
 from critic.engines import parse_spec
-from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
+from critic.engines.scripted import Failure, Script, ScriptedEngine, ScriptedRule
 from critic.judging import mode_of
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
@@ -22,7 +22,7 @@ from critic.judging.modes.verdict import parse_verdict
 from critic.records import Message, Vote
 from critic.run.folder.store import RunStore
 from critic.settings.judging import Pooling
-from tests.factories import FakeEngine, prompt
+from tests.factories import FakeEngine, prompt, text_of
 
 KIND = Principle(
     id="kind", title="K", statement="Be kind.", critique="c", revision="r", compare="Kinder?", opposite="Be rude."
@@ -38,11 +38,14 @@ class Known(FakeEngine):
         self.logprobs = logprobs
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        return tuple(Score(self._find("".join(m.content for m in path)), 10) for path, _, _ in reads(tree))
+        return tuple(Score(self._find(text_of(path)), 10) for path, _, _ in reads(tree))
 
     def _find(self, path: str) -> tuple[float, ...]:
-        [found] = [values for key, values in self.logprobs.items() if all(part in path for part in key.split("&"))]
-        return found
+        def fits(key: str) -> bool:
+            return all(part in path for part in key.split("&"))
+
+        [likely] = [values for key, values in self.logprobs.items() if fits(key)]
+        return likely
 
 
 def question(*principles: Principle, first: str = "FIRST", second: str = "SECOND") -> Question:
@@ -60,14 +63,15 @@ async def test_logprob_undoes_the_order() -> None:
     engine = Known({given: (-0.5, -2.5), swapped: (-1.5, -0.5)})
     got = await votes("logprob", engine, question(KIND))
     assert [(v.order, v.log_odds) for v in got] == [("given", 2.0), ("swapped", 1.0)]
-    assert {v.principle_digest for v in got} == {KIND.digest} and {v.judge for v in got} == {"known"}
+    assert {v.principle_digest for v in got} == {KIND.digest}
+    assert {v.judge for v in got} == {"known"}
 
 
 async def test_logprob_reads_both_letters_once_a_principle_and_order() -> None:
     tree = Logprob().tree(question(KIND, SHORT))
     asked = list(reads(tree))
     assert len(asked) == 4 and {read for _, read, _ in asked} == {Choices(("A", "B"))}
-    assert [sum(m.content.count("FIRST") for m in path) for path, _, _ in asked] == [1] * 4
+    assert [text_of(path).count("FIRST") for path, _, _ in asked] == [1] * 4
 
 
 async def test_an_always_first_judge_says_one_half() -> None:
@@ -112,9 +116,9 @@ ALL = [*sorted(MODES.keys() - {"rm"}), "logprob?prior=true", "cot?samples=2", "c
 ALL += ["decision?ask=predicate", "decision?ask=score"]
 JUDGE = Script(
     replies=(
-        Rule(match="JSON", reply='{"better": "A"}'),
-        Rule(match="one letter", reply="A"),
-        Rule(reply="Thought {seed}"),
+        ScriptedRule(match="JSON", reply='{"better": "A"}'),
+        ScriptedRule(match="one letter", reply="A"),
+        ScriptedRule(reply="Thought {seed}"),
     )
 )
 
@@ -125,9 +129,9 @@ async def test_exchanging_the_responses_mirrors_every_vote(mode: str) -> None:
     one = await votes(mode, engine, question(KIND, SHORT, first="x", second="y"))
     other = await votes(mode, engine, question(KIND, SHORT, first="y", second="x"))
     mirror = {"given": "swapped", "swapped": "given", None: None}
-    assert one and {(v.principle, v.order): v.log_odds for v in one} == {
-        (v.principle, mirror[v.order]): pytest.approx(-v.log_odds) for v in other if v.log_odds is not None
-    }
+    assert one
+    expected = {(v.principle, mirror[v.order]): pytest.approx(-v.log_odds) for v in other if v.log_odds is not None}
+    assert {(v.principle, v.order): v.log_odds for v in one} == expected
 
 
 @pytest.mark.parametrize("mode", ALL)
@@ -135,7 +139,8 @@ async def test_votes_name_their_source_and_cover_every_principle_and_order(mode:
     got = await votes(mode, ScriptedEngine(JUDGE, name="j"), question(KIND, SHORT))
     orders = {v.order for v in got}
     assert orders in ({None}, {"given", "swapped"})
-    assert [(v.principle, v.principle_digest) for v in got] == [(p.id, p.digest) for p in (KIND, SHORT) for _ in orders]
+    expected = [(p.id, p.digest) for p in (KIND, SHORT) for _ in orders]
+    assert [(v.principle, v.principle_digest) for v in got] == expected
     assert {(v.judge, v.mode) for v in got} == {("j", mode.partition("?")[0])}
 
 
@@ -174,11 +179,14 @@ async def test_the_prior_is_what_the_judge_says_of_empty_responses() -> None:
             return tuple(Score((1.5 + self._likes(path), 0.0), 1) for path, _, _ in reads(tree))
 
         def _likes(self, path: tuple[Message, ...]) -> float:
-            text = "".join(m.content for m in path)
-            return 0.0 if "FIRST" not in text else 1.0 if text.index("FIRST") < text.index("SECOND") else -1.0
+            text = text_of(path)
+            if "FIRST" not in text:
+                return 0.0
+            return 1.0 if text.index("FIRST") < text.index("SECOND") else -1.0
 
     plain = await votes("logprob", Leaning(), question(KIND))
-    assert [v.log_odds for v in plain] == [2.5, -0.5] and {v.prior for v in plain} == {None}
+    assert [v.log_odds for v in plain] == [2.5, -0.5]
+    assert {v.prior for v in plain} == {None}
     calibrated = await votes("logprob?prior=true", Leaning(), question(KIND))
     assert [(v.log_odds, v.prior) for v in calibrated] == [(1.0, 1.5), (1.0, 1.5)]
 
@@ -205,7 +213,7 @@ async def test_reasoning_is_kept_averaged_and_clamped() -> None:
 
 
 async def test_a_judge_that_gives_no_reasons_is_unreadable() -> None:
-    silent = ScriptedEngine(Script(replies=(Rule(reply="  "),)))
+    silent = ScriptedEngine(Script(replies=(ScriptedRule(reply="  "),)))
     assert [v.log_odds for v in await votes("cot", silent, question(KIND))] == [None, None]
 
 
@@ -270,7 +278,7 @@ async def test_contrasts_by_hand() -> None:
 
     class Likely(FakeEngine):
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-            return tuple(self._score("".join(m.content for m in path)) for path, _, _ in reads(tree))
+            return tuple(self._score(text_of(path)) for path, _, _ in reads(tree))
 
         def _score(self, path: str) -> Score:
             first, second = next(values for key, values in table.items() if key in path)
@@ -308,9 +316,9 @@ async def test_contrasts_share_their_reads_with_the_features_of_a_linear_model(t
 
     class Counting(FakeEngine):
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-            found = tuple(Score((-1.0,), 10) for _ in reads(tree))
-            asked.append(len(found))
-            return found
+            scores = tuple(Score((-1.0,), 10) for _ in reads(tree))
+            asked.append(len(scores))
+            return scores
 
     with closing(RunStore.open(tmp_path / "run", {"kind": "shared reads"}, extend=False)) as store:
         engine = RecordedEngine(Counting(), store, Budget())

@@ -28,9 +28,9 @@ def wins(responses: int, compared: Compared) -> Array:
 
 
 def strengths(wins_KK: Array) -> Array:
-    found = bradley_terry(wins_KK)
-    assert found is not None
-    return found
+    fitted = bradley_terry(wins_KK)
+    assert fitted is not None
+    return fitted
 
 
 def ranking(compared: Compared, texts: str = "abcdefgh", tie_band: float = 0.02) -> Ranking | None:
@@ -91,8 +91,8 @@ def test_an_independent_optimiser_finds_no_better_strengths(case: tuple[int, Com
         lost_KK = wins_KK * expit(-apart_KK)
         return -float((wins_KK * log_expit(apart_KK)).sum()), lost_KK.sum(axis=0) - lost_KK.sum(axis=1)
 
-    found = minimize(loss, np.zeros(case[0]), jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 10_000}).x
-    assert strengths(wins_KK) == pytest.approx(found - found.mean(), abs=1e-5)
+    optimum = minimize(loss, np.zeros(case[0]), jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 10_000}).x
+    assert strengths(wins_KK) == pytest.approx(optimum - optimum.mean(), abs=1e-5)
 
 
 @given(comparisons(), st.permutations(range(6)))
@@ -118,8 +118,8 @@ def test_exchanged_sides_mirror(case: tuple[int, Compared]) -> None:
 
 @given(st.floats(0.003, 0.997))
 def test_a_ranking_of_two_is_their_comparison(probability: float) -> None:
-    found = ranking({(0, 1): probability})
-    assert found is not None and found.probability(0, 1) == pytest.approx(probability, abs=1e-12)
+    ranked = ranking({(0, 1): probability})
+    assert ranked is not None and ranked.probability(0, 1) == pytest.approx(probability, abs=1e-12)
 
 
 def test_neighbours_inside_the_tie_band_share_a_rank() -> None:
@@ -131,23 +131,23 @@ def test_neighbours_inside_the_tie_band_share_a_rank() -> None:
 
 
 def test_equal_texts_are_one_response() -> None:
-    found = ranking({(0, 1): 0.9, (1, 2): 0.3}, texts="aba")
-    assert found is not None and found.ranks == (1, 2, 1) and found.strengths[0] == found.strengths[2]
+    ranked = ranking({(0, 1): 0.9, (1, 2): 0.3}, texts="aba")
+    assert ranked is not None and ranked.ranks == (1, 2, 1) and ranked.strengths[0] == ranked.strengths[2]
     # 0.9 and 0.7 for a: twice compared, 0.8 on the mean.
-    assert found.probability(0, 1) == pytest.approx(0.8)
+    assert ranked.probability(0, 1) == pytest.approx(0.8)
 
 
 def test_an_unreadable_comparison_is_left_out() -> None:
     judged = [judgement((), 0.8), judgement((), None, first=0, second=2), judgement((), 0.6, first=1, second=2)]
-    found = rank([response(text) for text in "abc"], judged, Pooling())
-    assert found is not None and found.ranks == (1, 2, 3)
-    assert found.strengths[0] - found.strengths[2] == pytest.approx(logit(0.8) + logit(0.6))
+    ranked = rank([response(text) for text in "abc"], judged, Pooling())
+    assert ranked is not None and ranked.ranks == (1, 2, 3)
+    assert ranked.strengths[0] - ranked.strengths[2] == pytest.approx(logit(0.8) + logit(0.6))
     assert rank([response(text) for text in "abc"], judged[:2], Pooling()) is None
 
 
 def test_unanimous_comparisons_have_finite_strengths() -> None:
-    found = ranking({(0, 1): 1.0, (0, 2): 1.0, (1, 2): 1.0})
-    assert found is not None and found.ranks == (1, 2, 3) and all(map(math.isfinite, found.strengths))
+    ranked = ranking({(0, 1): 1.0, (0, 2): 1.0, (1, 2): 1.0})
+    assert ranked is not None and ranked.ranks == (1, 2, 3) and all(map(math.isfinite, ranked.strengths))
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,10 @@ async def test_both_responses_are_read_once_after_the_same_prompt() -> None:
     engine = Rewards({"FIRST": (0.0,), "SECOND": (0.0,)})
     await Rm().votes(engine, question())
     [tree] = engine.trees
-    assert [([m.content for m in path], read) for path, read, _ in reads(tree)] == [
-        (["PROMPT", "FIRST"], Reward()),
-        (["PROMPT", "SECOND"], Reward()),
-    ]
+    (first, *_), (second, *_) = reads(tree)
+    assert [message.content for message in first] == ["PROMPT", "FIRST"]
+    assert [message.content for message in second] == ["PROMPT", "SECOND"]
+    assert [read for _, read, _ in reads(tree)] == [Reward(), Reward()]
     assert tree.messages == prompt("PROMPT").messages
 
 

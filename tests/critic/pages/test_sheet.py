@@ -6,14 +6,14 @@ import pytest
 
 from critic.pages.heat import HeatMap
 from critic.pages.page import Picture
-from critic.pages.plots import Curves, Histogram, Line
+from critic.pages.plots import Curves, Histogram, PlotLine
 from critic.pages.scales import linear, shares, steps
 from critic.pages.sheet import COLORS, mixed
 from critic.pages.strips import Bars, Dot, Series, Strips
 
 HOSTILE = "<script>alert(1)</script>"
-LOSS = Line("loss", ((1, 2.0), (2, 1.0)), "accent")
-HELD_OUT = Line(f"held-out {HOSTILE}", ((1, 2.5), (2, 1.5)), "accent", dashed=True)
+LOSS = PlotLine("loss", ((1, 2.0), (2, 1.0)), "accent")
+HELD_OUT = PlotLine(f"held-out {HOSTILE}", ((1, 2.5), (2, 1.5)), "accent", dashed=True)
 PICTURES: dict[str, Picture] = {
     "curves": Curves((LOSS, HELD_OUT), steps("step", [1, 2]), linear("loss", [1.0, 2.5])),
     "histogram": Histogram((0.25, 0.75), (3, 5), 0.5, shares("p"), linear("count", [0, 5]), 0.5),

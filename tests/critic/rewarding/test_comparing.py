@@ -52,7 +52,9 @@ def compared(texts: Sequence[str], opponents: int = 2, **mode: object) -> list[G
 def test_a_tournament_is_sparse_and_connected_with_any_one_result_missing(count: int, opponents: int) -> None:
     met = tournament.pairs(count, opponents, seed=7)
     assert len(set(met)) == len(met) <= count * ((max(opponents, 2) + 1) // 2)
-    each = [sum(i in pair for pair in met) for i in range(count)]
+    each = []
+    for i in range(count):
+        each.append(sum(i in pair for pair in met))
     assert min(each) >= min(count - 1, opponents)
     assert met == tournament.pairs(count, opponents, 7) != tournament.pairs(9, 2, 8)
     for missing in met if count > 2 else ():
@@ -64,9 +66,9 @@ def test_rewards_are_the_planted_strengths_whatever_the_order_shown() -> None:
     texts = ["0.5", "2", "1", "-1.5", "0"]
     for bias in (0.0, 1.0):
         grades = compared(texts, bias=bias)
-        found = np.array([grade.reward for grade in grades], dtype=float)
+        rewards = np.array([grade.reward for grade in grades], dtype=float)
         wanted = np.array([float(text) for text in texts])
-        assert found == pytest.approx(wanted - wanted.mean(), abs=1e-4)
+        assert rewards == pytest.approx(wanted - wanted.mean(), abs=1e-4)
         assert all(grade.error is not None and 0.5 < grade.error < 3 for grade in grades)
 
 
@@ -76,8 +78,10 @@ def test_errors_are_those_of_the_information_matrix_and_fall_with_more_compariso
     assert fitted is not None
     assert fitted.strengths == pytest.approx((math.log(7 / 3) / 2, -math.log(7 / 3) / 2))
     assert fitted.errors == pytest.approx([math.sqrt(1 / (0.7 * 0.3)) / 2] * 2)
-    sparse, dense = (compared([str(i / 8) for i in range(8)], opponents) for opponents in (2, 7))
-    assert max(g.error or 9 for g in dense) < min(g.error or 0 for g in sparse)
+    texts = [str(i / 8) for i in range(8)]
+    sparse, dense = compared(texts, 2), compared(texts, 7)
+    expected = min(g.error or 0 for g in sparse)
+    assert max(g.error or 9 for g in dense) < expected
 
 
 def test_equal_answers_are_one_and_a_group_of_one_has_nothing_to_compare() -> None:
@@ -107,14 +111,14 @@ class Marks(FakeEngine):
         self.pages: dict[str, set[str]] = {}
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        found = []
+        scores = []
         for path, read, _ in reads(tree):
             assert read == DIGITS
             page = "".join(message.content for message in path)
             key = next(text for text in ("alone", "beside", "third") if text in page)
             self.pages.setdefault(key, set()).add(page)
-            found.append(Score(tuple(0.0 if i == 4 else -math.inf for i in range(10)), 1))
-        return tuple(found)
+            scores.append(Score(tuple(0.0 if i == 4 else -math.inf for i in range(10)), 1))
+        return tuple(scores)
 
 
 def test_an_answer_is_graded_on_the_same_page_whoever_its_siblings_are() -> None:

@@ -24,8 +24,8 @@ def test_groups_are_equal_prompts_and_none_is_none() -> None:
 
 def test_a_rule_is_a_reward_function_and_has_a_name() -> None:
     rewards = trl.reward_function("verify:max-words=2")
-    found = asyncio.run(_awaited(rewards(prompts=["A?"] * 2, completions=["a b", "a b c"], trainer_state=None)))
-    assert found == [4.0, 0.0] and getattr(rewards, "__name__", "") == "verify_score"
+    given = asyncio.run(_awaited(rewards(prompts=["A?"] * 2, completions=["a b", "a b c"], trainer_state=None)))
+    assert given == [4.0, 0.0] and getattr(rewards, "__name__", "") == "verify_score"
 
 
 async def _awaited(work: Any) -> Any:

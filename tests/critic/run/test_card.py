@@ -31,11 +31,11 @@ def rows(n: int, word: str = "river", revised: bool = True) -> list[Row]:
 def results(directory: Path, format: Any, made: list[Row], refused: int = 0, judge: str = "judge-1") -> Results:
     lost = [Quarantined(row=i, where="x:1", reason="too_long", detail="long") for i in range(refused)]
     directory.mkdir(parents=True, exist_ok=True)
-    found = gather(
+    gathered = gather(
         lambda: iter(made), lambda: iter(lost), provenance(judge), directory, format, config={"seed": 0}, calls=5
     )
-    write_card(found, directory)
-    return found
+    write_card(gathered, directory)
+    return gathered
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_names_cannot_break_the_card(tmp_path: Path) -> None:
 
 
 def test_a_card_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = results(tmp_path / "run", "jsonl", rows(1))
+    gathered = results(tmp_path / "run", "jsonl", rows(1))
     before = (tmp_path / "run" / "README.md").read_bytes()
     made = results(tmp_path / "other", "jsonl", rows(2))
 
@@ -132,5 +132,5 @@ def test_a_card_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
     with pytest.raises(OSError, match="No space"):
         write_card(made, tmp_path / "run")
     assert (tmp_path / "run" / "README.md").read_bytes() == before
-    assert found.exported.files["pairs"].records == 1
+    assert gathered.exported.files["pairs"].records == 1
     assert not list((tmp_path / "run").glob(".*"))

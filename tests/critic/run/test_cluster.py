@@ -53,13 +53,21 @@ def test_what_names_no_cluster_is_refused_with_what_does(text: str) -> None:
     assert error.value.where == f"--on {text}"
 
 
+NO_NUMBERS = [
+    (f"actors={bad}", f"actors={bad} is neither a number nor a range, as 2-8") for bad in ("0", "-2", "two", "")
+]
+BELOW_ZERO = [
+    (f"{what}={bad}", "cpus and gpus are 0 or more") for what in ("cpus", "gpus") for bad in ("-1", "nan", "inf")
+]
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [
         ("nodes=2", "there is no option 'nodes'\n  Known: actors, cpus, gpus, shard"),
         ("actors", "not of the form key=value"),
         ("actors=1&actors=2", "an option is given twice"),
-        *((f"actors={bad}", f"actors={bad} is neither a number nor a range, as 2-8") for bad in ("0", "-2", "two", "")),
+        *NO_NUMBERS,
         ("actors=8-2", "a range that goes up"),
         ("shard=0", "shard is a number of rows, from 1 to 1,000,000"),
         ("shard=1000001", "from 1 to 1,000,000"),
@@ -68,11 +76,7 @@ def test_what_names_no_cluster_is_refused_with_what_does(text: str) -> None:
         ("shard=-1", "shard is a number of rows, from 1 to 1,000,000"),
         ("shard=1.5", "'1.5'\n  As in ray?actors=2-8&cpus=4&gpus=1&shard=256"),
         ("cpus=many", "'many'\n  As in ray?actors=2-8"),
-        *(
-            (f"{what}={bad}", "cpus and gpus are 0 or more")
-            for what in ("cpus", "gpus")
-            for bad in ("-1", "nan", "inf")
-        ),
+        *BELOW_ZERO,
     ],
 )
 def test_options_that_cannot_be_used_are_refused_with_what_can(query: str, said: str) -> None:
@@ -159,9 +163,9 @@ GIVEN = InputError("there is no such file", where="p.jsonl", fix="Name another."
 def task_error(cause: Exception, text: str = "ray::next()\n  File ...\nTheError: words") -> RayTaskError:
     """What Ray raises for a task that raised ``cause``: an error of both kinds, but where that is such a one itself."""
     error = RayTaskError("next", text, cause, proctitle="ray::next", pid=1, ip="127.0.0.1")
-    found = error if isinstance(cause, RayTaskError) else error.as_instanceof_cause()
-    assert isinstance(found, RayTaskError)
-    return found
+    told = error if isinstance(cause, RayTaskError) else error.as_instanceof_cause()
+    assert isinstance(told, RayTaskError)
+    return told
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -177,10 +181,10 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         left: Iterator[Any] = iter(answers)
 
         def get(reference: object) -> Any:
-            found = next(left)
-            if isinstance(found, Exception):
-                raise found
-            return found
+            answer = next(left)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
 
         monkeypatch.setattr(ray, "get", get)
 

@@ -23,19 +23,22 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def positions(shards: Sequence[Shard]) -> dict[int, list[int]]:
-    return {shard["shard"]: [entry.row for entry in entries(shard)] for shard in shards}
+    by_shard = {}
+    for shard in shards:
+        by_shard[shard["shard"]] = [entry.row for entry in entries(shard)]
+    return by_shard
 
 
 def done(shards: Sequence[Shard], retry: Collection[int] = ()) -> Finished:
     """The shards as if each had been run, and an engine had failed on the rows ``retry``."""
-    found = {}
+    finished = {}
     for shard in shards:
         rows = [entry.row for entry in entries(shard)]
         failed = tuple(row for row in rows if row in retry)
-        found[shard["shard"]] = About(
+        finished[shard["shard"]] = About(
             shard["shard"], PLAN, shard["items"], len(rows) - len(failed), len(failed), failed, 0
         )
-    return found
+    return finished
 
 
 def test_the_input_is_cut_by_position_and_the_last_block_counts_the_shards(bench: Bench) -> None:
@@ -74,7 +77,8 @@ def test_of_a_finished_shard_only_the_rows_are_read_that_an_engine_failed_on(ben
     shards, _ = cut(bench.request())
     again, _ = cut(bench.request(), finished=done(shards, retry=[6, 8, 11]))
     assert positions(again) == {1: [6, 8], 2: [11]}
-    assert [(shard["whole"], shard["items"]) for shard in again] == [(False, shards[n]["items"]) for n in (1, 2)]
+    expected = [(False, shards[n]["items"]) for n in (1, 2)]
+    assert [(shard["whole"], shard["items"]) for shard in again] == expected
     assert entries(again[0]) == [entries(shards[1])[i] for i in (1, 3)]
 
 
@@ -104,7 +108,7 @@ def test_a_shorter_input_reruns_its_last_shard_and_says_how_many_there_are(bench
 questions = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=12)
 
 
-@settings(max_examples=60)  # each writes files
+@settings(max_examples=25)  # each writes files
 @given(before=questions, after=questions, size=st.integers(1, 5))
 def test_exactly_the_shards_that_changed_are_read_again(before: list[str], after: list[str], size: int) -> None:
     def new(prompts: list[str], shard: int) -> list[str | int]:
@@ -119,5 +123,6 @@ def test_exactly_the_shards_that_changed_are_read_again(before: list[str], after
         bench.prompts = after
         again, last = cut(bench.request(), size, done(shards))
     count = -(-len(after) // size)
-    assert [shard["shard"] for shard in again] == [n for n in range(count) if new(before, n) != new(after, n)]
+    expected = [n for n in range(count) if new(before, n) != new(after, n)]
+    assert [shard["shard"] for shard in again] == expected
     assert last["shard"] == count

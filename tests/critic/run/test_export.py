@@ -70,11 +70,11 @@ def test_pairs_put_the_better_answer_first_with_its_probability(tmp_path: Path, 
 
 def test_sft_has_each_revised_response_and_marks_the_last(tmp_path: Path, format: Any) -> None:
     write(tmp_path, format)
-    found = [
+    revisions = [
         (r["row"], r["chain"], r["round"], r["principle"], r["completion"][0]["content"], r["final"])
         for r in load(tmp_path, "sft", format)
     ]
-    assert found == [(0, 0, 0, "calm", "The Nile.", False), (0, 0, 2, "kind", "Nile!", True)]
+    assert revisions == [(0, 0, 0, "calm", "The Nile.", False), (0, 0, 2, "kind", "Nile!", True)]
 
 
 def test_feedback_has_every_critique_correction_and_comparison(tmp_path: Path, format: Any) -> None:
@@ -107,10 +107,10 @@ def test_a_ranking_is_feedback_on_all_responses(tmp_path: Path, format: Any) -> 
     ranking = Ranking(ranks=(2, 1, 2), strengths=(-0.5, 1.0, -0.5), group="north")
     ranked = row(0, ["a", "b", "c"], ROWS[0].judgements[:1]).model_copy(update={"rankings": (ranking,)})
     write(tmp_path, format, [ranked])
-    comparison, found = load(tmp_path, "feedback", format)
+    comparison, whole = load(tmp_path, "feedback", format)
     assert (comparison["kind"], comparison["ranks"]) == ("comparison", None)
-    assert (found["kind"], found["responses"], found["group"]) == ("ranking", ["a", "b", "c"], "north")
-    assert (found["ranks"], found["strengths"], found["votes"]) == ([2, 1, 2], [-0.5, 1.0, -0.5], None)
+    assert (whole["kind"], whole["responses"], whole["group"]) == ("ranking", ["a", "b", "c"], "north")
+    assert (whole["ranks"], whole["strengths"], whole["votes"]) == ([2, 1, 2], [-0.5, 1.0, -0.5], None)
 
 
 def test_every_record_has_every_column_in_both_formats_alike(tmp_path: Path) -> None:
@@ -212,7 +212,8 @@ def test_tool_turns_are_exported_and_read_again(tmp_path: Path, format: Any, mon
     rows[4] = rows[4].model_copy(update={"prompt": Prompt(messages=tuple(called))})
     write(tmp_path, format, rows)
     read = list(read_pairs(str(tmp_path / f"pairs.{format}"), max_chars=1000, truncate=False))
-    assert [line.item.prompt.messages for line in read if isinstance(line, Line)] == [r.prompt.messages for r in rows]
+    expected = [r.prompt.messages for r in rows]
+    assert [line.item.prompt.messages for line in read if isinstance(line, Line)] == expected
     first = (tmp_path / f"pairs.{format}").read_bytes()
     write(tmp_path, format, rows)
     assert (tmp_path / f"pairs.{format}").read_bytes() == first
@@ -230,8 +231,9 @@ def test_parquet_has_columns_of_tool_turns_only_where_there_are_any(tmp_path: Pa
             writer.write({"kind": "comparison", "prompt": {"messages": messages, "tags": [], "id": None}})
         writer.close()
     plain, called = pq.read_table(tmp_path / "feedback.parquet").column("prompt").to_pylist()
-    assert [{k: v for k, v in turn.items() if v is not None} for turn in plain["messages"]] == [
-        {"role": "user", "content": "q"}
-    ]
-    found = [{k: v for k, v in turn.items() if v is not None} for turn in called["messages"]]
-    assert found == tool_turns("What is 6 times 7?")
+    [turn] = plain["messages"]
+    assert {key: value for key, value in turn.items() if value is not None} == {"role": "user", "content": "q"}
+    turns = []
+    for turn in called["messages"]:
+        turns.append({k: v for k, v in turn.items() if v is not None})
+    assert turns == tool_turns("What is 6 times 7?")

@@ -56,13 +56,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-CASES = [
-    *(("samples", edit) for edit in EDITS),
-    *(("drawn", edit) for edit in ("added", "removed", "critique", "revision", "compare")),
-    *(("revision", edit) for edit in ("critique", "compare", "title", "added")),
-    *(("majority", edit) for edit in ("compare", "weight")),
-    *(("minimum", edit) for edit in ("compare", "priority")),
-]
+EDITS_BY_SETTINGS = {
+    "samples": tuple(EDITS),
+    "drawn": ("added", "removed", "critique", "revision", "compare"),
+    "revision": ("critique", "compare", "title", "added"),
+    "majority": ("compare", "weight"),
+    "minimum": ("compare", "priority"),
+}
+CASES = [(settings, edit) for settings, edits in EDITS_BY_SETTINGS.items() for edit in edits]
 
 
 @pytest.mark.parametrize(("settings", "edit"), CASES)
@@ -79,7 +80,8 @@ def test_what_is_foreseen_comes_to_pass(tmp_path: Path, edit: str, settings: str
     calls = bench.run(settings=SETTINGS[settings], extend=True).calls
     after = _judgements(bench)
     moved = {key for key in before.keys() | after.keys() if _side(before.get(key)) != _side(after.get(key))}
-    flips, may = ({(f.row, f.first, f.second, f.group) for f in some} for some in (seen.flips, seen.may_flip))
+    flips = {(f.row, f.first, f.second, f.group) for f in seen.flips}
+    may = {(f.row, f.first, f.second, f.group) for f in seen.may_flip}
     if settings != "revision":  # there, comparisons of other answers take the old ones' places
         assert flips <= moved and moved <= flips | may
         assert seen.stays + len(flips) + len(may) == len(before.keys() | after.keys())
@@ -89,10 +91,10 @@ def test_what_is_foreseen_comes_to_pass(tmp_path: Path, edit: str, settings: str
         assert (calls == 0) == (seen.questions + seen.revisions == 0)
         assert not (seen.flips or seen.may_flip) or edit not in ("title", "opposite")
     for one in seen.may_flip:
-        found = after.get((one.row, one.first, one.second, one.group))
-        if found is not None and found.probability is not None and not one.rewritten:
+        judged = after.get((one.row, one.first, one.second, one.group))
+        if judged is not None and judged.probability is not None and not one.rewritten:
             assert one.low is not None and one.high is not None
-            assert one.low - 1e-9 <= found.probability <= one.high + 1e-9
+            assert one.low - 1e-9 <= judged.probability <= one.high + 1e-9
 
 
 def _judgements(bench: Bench) -> dict[tuple[int, int, int, str | None], Judgement]:
@@ -134,17 +136,22 @@ def test_a_missing_vote_that_can_not_outweigh_the_others_leaves_the_side() -> No
         principles[1].update(compare="Other?")
 
     assert _look(_judged(3.0, -1.0), partial(reword, weight=9)).stays == 1  # (9 * 3 - 6) / 10 is still above 0
-    [found] = _look(_judged(3.0, -1.0), reword).may_flip  # (3 - 6) / 2 is not
-    assert (found.missing, found.certainty) == (1, "may_flip")
-    assert found.low == pytest.approx(1 / (1 + 2.718281828 ** (1.5))) and found.high == pytest.approx(
+    [judgement] = _look(_judged(3.0, -1.0), reword).may_flip  # (3 - 6) / 2 is not
+    assert (judgement.missing, judgement.certainty) == (1, "may_flip")
+    assert judgement.low == pytest.approx(1 / (1 + 2.718281828 ** (1.5))) and judgement.high == pytest.approx(
         1 / (1 + 2.718281828 ** (-4.5))
     )
 
 
 def test_a_weight_that_turns_a_judgement_is_known_to() -> None:
-    [found] = _look(_judged(1.0, -2.0), lambda principles: principles[0].update(weight=4)).flips
-    assert (found.change, found.missing) == ("changed_side", 0)
-    assert found.before is not None and found.before < 0.5 and found.low == found.high and (found.low or 0) > 0.5
+    [judgement] = _look(_judged(1.0, -2.0), lambda principles: principles[0].update(weight=4)).flips
+    assert (judgement.change, judgement.missing) == ("changed_side", 0)
+    assert (
+        judgement.before is not None
+        and judgement.before < 0.5
+        and judgement.low == judgement.high
+        and (judgement.low or 0) > 0.5
+    )
 
 
 def test_a_first_class_that_decides_leaves_a_missing_vote_of_the_second_nothing_to_say() -> None:

@@ -140,7 +140,8 @@ def test_the_first_known_column_is_the_prompt(tmp_path: Path) -> None:
         ("in.csv", b"title,body\na,b\n", "no column holds prompts"),
         ("in.csv", b'"title\n', "header"),
         ("in.parquet", b"PAR1 and no more", "not a Parquet file"),
-        ("in.xlsx", b"PK\x03\x04", "unknown format '.xlsx'"),
+        ("in.xlsx", b"PK\x03\x04", "not an XLSX file"),
+        ("in.xls", b"\xd0\xcf", "unknown format '.xls'"),
         ("in", b"hello", "unknown format ''"),
         ("in.jsonl", b"\x1f\x8b\x08\x00", "can't be unpacked"),
         ("in.jsonl.gz", b"Hello", "its first bytes say that it isn't"),
@@ -207,7 +208,8 @@ def test_rows_can_be_stepped_over_in_every_format(ending: str, tmp_path: Path) -
         case _:
             path.write_text("\n".join((["prompt"] if ending == ".csv" else []) + texts))
     unread = list(open_prompts(str(path), max_chars=1000, truncate=False))
-    assert [unread[number]() for number in (99, 7)] == [prompts(path)[number] for number in (99, 7)]
+    expected = [prompts(path)[number] for number in (99, 7)]
+    assert [unread[number]() for number in (99, 7)] == expected
     assert len(unread) == 100
 
 
@@ -221,10 +223,10 @@ def test_tool_turns_text_parts_and_a_null_prompt_beside_messages_are_read(tmp_pa
         {"role": "user", "content": "So?"},
     ]
     (line,) = prompts(write_lines(tmp_path / "x.jsonl", {"prompt": None, "messages": turns}))
-    found = read(line).item.prompt.messages
-    assert [message.role for message in found] == ["system", "user", "assistant", "tool", "user"]
-    assert found[1].content == "17 times 23?"
-    assert found[2].text == '[calls times with {"a": 17}]'
+    messages = read(line).item.prompt.messages
+    assert [message.role for message in messages] == ["system", "user", "assistant", "tool", "user"]
+    assert messages[1].content == "17 times 23?"
+    assert messages[2].text == '[calls times with {"a": 17}]'
 
 
 def test_what_no_place_can_hold_is_refused_by_name_inside_of_parts_and_calls_too(tmp_path: Path) -> None:
@@ -232,10 +234,10 @@ def test_what_no_place_can_hold_is_refused_by_name_inside_of_parts_and_calls_too
     picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
     call = {"role": "assistant", "tool_calls": [{"id": "1"}]}
     rows = [{"messages": [nul]}, {"messages": [picture]}, {"messages": [call]}, {"prompt": "q", "id": float("nan")}]
-    found = [refused(line) for line in prompts(write_lines(tmp_path / "x.jsonl", *rows))]
-    assert [line.reason for line in found] == ["bad_characters", "bad_prompt", "bad_prompt", "bad_prompt"]
-    assert "'image_url'" in found[1].detail
-    assert "tool_calls.0.function" in found[2].detail
+    faults = [refused(line) for line in prompts(write_lines(tmp_path / "x.jsonl", *rows))]
+    assert [line.reason for line in faults] == ["bad_characters", "bad_prompt", "bad_prompt", "bad_prompt"]
+    assert "'image_url'" in faults[1].detail
+    assert "tool_calls.0.function" in faults[2].detail
 
 
 def test_an_answer_that_calls_tools_is_no_text_to_compare(tmp_path: Path) -> None:

@@ -153,9 +153,10 @@ def test_any_bytes_give_one_result_for_each_line_or_one_clear_error(
     path.write_bytes(data)
     expected = [n for n, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1) if line.strip()]
     try:
-        found = prompts(path)
+        read = prompts(path)
     except InputError:
         assert not expected or b"\0" in data or data.startswith(BINARY)
         return
-    assert [line.where for line in found] == [f"in.jsonl:{n}" for n in expected]
-    assert [line.row for line in found] == list(range(len(expected)))
+    wanted = [f"in.jsonl:{n}" for n in expected]
+    assert [line.where for line in read] == wanted
+    assert [line.row for line in read] == list(range(len(expected)))

@@ -77,7 +77,8 @@ def test_real_judge_sets_are_read_whole(cai_data: Path) -> None:
         path = cai_data / "llmbar_dev" / name / "dataset.json"
         rows = json.loads(path.read_text())
         lines = [read(line) for line in read_pairs(str(path), max_chars=10**6, truncate=False)]
-        assert [line.item.responses[1].text for line in lines] == [row["output_2"] for row in rows]
+        expected = [row["output_2"] for row in rows]
+        assert [line.item.responses[1].text for line in lines] == expected
 
 
 def test_labelled_rows_need_a_better_and_a_worse_answer(tmp_path: Path) -> None:

@@ -44,26 +44,26 @@ def written(
 
 
 def test_all_that_was_made_and_lost_is_counted(tmp_path: Path) -> None:
-    found = written(tmp_path / "run")
-    assert found["counts"] == {"rows": 3, "calls": 41, "pairs": 1, "sft": 0, "feedback": 2, "quarantine": 3}
-    assert found["quarantined"] == {"broken_line": 1, "too_long": 2}
-    assert found["statistics"]["drops"] == {
+    told = written(tmp_path / "run")
+    assert told["counts"] == {"rows": 3, "calls": 41, "pairs": 1, "sft": 0, "feedback": 2, "quarantine": 3}
+    assert told["quarantined"] == {"broken_line": 1, "too_long": 2}
+    assert told["statistics"]["drops"] == {
         "pair": {"unreadable": 1},
         "prompt": {"truncated": 1},
         "response": {"empty_response": 1},
     }
-    assert found["config"] == {"seed": 7, "samples": 2}
-    assert found["exports"]["pairs"]["file"] == "pairs.jsonl" and len(found["exports"]["pairs"]["sha256"]) == 64
-    assert {"torch", "transformers", "cai-feedback"} <= found["packages"].keys()
-    assert found["statistics"]["figures"]["unreadable"]["estimate"] == 0.25
-    assert found["statistics"]["figures"]["lean"]["n"] == 3
-    assert any("quarantine" in warning for warning in found["warnings"])
+    assert told["config"] == {"seed": 7, "samples": 2}
+    assert told["exports"]["pairs"]["file"] == "pairs.jsonl" and len(told["exports"]["pairs"]["sha256"]) == 64
+    assert {"torch", "transformers", "cai-feedback"} <= told["packages"].keys()
+    assert told["statistics"]["figures"]["unreadable"]["estimate"] == 0.25
+    assert told["statistics"]["figures"]["lean"]["n"] == 3
+    assert any("quarantine" in warning for warning in told["warnings"])
 
 
 def test_equal_runs_differ_in_time_only(tmp_path: Path) -> None:
     one, other = written(tmp_path / "a"), written(tmp_path / "b")
-    for found in (one, other):
-        del found["written"]
+    for told in (one, other):
+        del told["written"]
     assert one == other
 
 
@@ -82,8 +82,8 @@ def test_a_family_that_wrote_and_alone_judged_is_flagged(tmp_path: Path) -> None
 
     for judges, flagged in ((("qwen-32b",), True), (("qwen-32b", "glm-9b"), False), (("a-judge",), False)):
         seats = [{"judge": model(name), "mode": {"name": "logprob"}} for name in judges]
-        found = written(tmp_path / "-".join(judges), {"policy": model("my-qwen"), "jury": seats})
-        assert any("it alone judged them" in warning for warning in found["warnings"]) is flagged
+        told = written(tmp_path / "-".join(judges), {"policy": model("my-qwen"), "jury": seats})
+        assert any("it alone judged them" in warning for warning in told["warnings"]) is flagged
 
 
 def test_a_judge_of_the_policys_kind_is_recorded_and_warned_of(tmp_path: Path) -> None:
@@ -91,10 +91,10 @@ def test_a_judge_of_the_policys_kind_is_recorded_and_warned_of(tmp_path: Path) -
         return {"name": name, "revision": name, "settings": []}
 
     seats = [{"judge": model(name), "mode": {"name": "logprob"}} for name in ("qwen-32b", "glm-9b", "my-qwen")]
-    found = written(tmp_path / "run", {"policy": model("my-qwen"), "jury": seats}, {"qwen-32b": {"context": "4096"}})
-    assert found["kinship"] == {"qwen-32b": "same family", "glm-9b": "unknown", "my-qwen": "same model"}
-    assert [w for w in found["warnings"] if "of their own kind" in w] == [
+    told = written(tmp_path / "run", {"policy": model("my-qwen"), "jury": seats}, {"qwen-32b": {"context": "4096"}})
+    assert told["kinship"] == {"qwen-32b": "same family", "glm-9b": "unknown", "my-qwen": "same model"}
+    assert [w for w in told["warnings"] if "of their own kind" in w] == [
         "The judge qwen-32b is of the policy's family (my-qwen): models favour answers of their own kind.",
         "The judge my-qwen is the policy itself: models favour answers of their own kind.",
     ]
-    assert found["engines"] == {"qwen-32b": {"context": "4096"}}
+    assert told["engines"] == {"qwen-32b": {"context": "4096"}}

@@ -10,7 +10,7 @@ import pytest
 from base.errors import InputError
 from critic.engine import Completion, EngineDown, Lane, Node, Request, Score, reads
 from critic.engine_kinds.capabilities import LOGPROBS, NONE, STRUCTURED
-from critic.engines.scripted import Rule, Script, ScriptedEngine
+from critic.engines.scripted import Script, ScriptedEngine, ScriptedRule
 from critic.run import run as running
 from critic.run.run import Outcome, run
 from tests.critic.run.run_bench import Bench
@@ -20,7 +20,10 @@ class Judge(ScriptedEngine):
     """Puts ``mass`` on the letters."""
 
     def __init__(self, mass: float, **capabilities: str) -> None:
-        super().__init__(Script(replies=(Rule(match="one letter", reply="A"), Rule(reply="Answer {seed}"))), "judge-1")
+        super().__init__(
+            Script(replies=(ScriptedRule(match="one letter", reply="A"), ScriptedRule(reply="Answer {seed}"))),
+            "judge-1",
+        )
         self.capabilities = {LOGPROBS: "exact"} | capabilities
         self.mass, self.trees = mass, list[Node]()
 

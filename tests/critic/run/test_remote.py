@@ -127,7 +127,7 @@ def test_a_broken_connection_is_told_with_the_row() -> None:
         yield 2
         raise ConnectionResetError("gone")
 
-    found = while_connected(rows(), "p.jsonl")
-    assert [next(found), next(found)] == [1, 2]
+    read = while_connected(rows(), "p.jsonl")
+    assert [next(read), next(read)] == [1, 2]
     with pytest.raises(InputError, match=r"p\.jsonl, after row 2: can't be read on: gone"):
-        next(found)
+        next(read)

@@ -63,10 +63,10 @@ def test_a_share_is_asked_twice_and_its_spread_is_told(tmp_path: Path, made: lis
     assert (plain.results.retest, again.results.retest is None) == (None, False)
     for name in ("pairs.jsonl", "sft.jsonl", "feedback.jsonl", "quarantine.jsonl"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
-    found = json.loads((tmp_path / "again" / "manifest.json").read_text())["retest"]
-    assert found["votes"] == 2 * AT_LEAST and found["unread"] == 0
-    assert [found["spread"], found["largest"]] == pytest.approx([Unsteady.STEP] * 2)
-    assert found["varies"] == {"unsteady": "the time of day"}
+    retest = json.loads((tmp_path / "again" / "manifest.json").read_text())["retest"]
+    assert retest["votes"] == 2 * AT_LEAST and retest["unread"] == 0
+    assert [retest["spread"], retest["largest"]] == pytest.approx([Unsteady.STEP] * 2)
+    assert retest["varies"] == {"unsteady": "the time of day"}
     assert "the time of day" in (tmp_path / "again" / "report.html").read_text()
 
 

@@ -43,8 +43,8 @@ class Bench:
         return str(file)
 
     def principle(self, number: int) -> dict[str, Any]:
-        found: dict[str, Any] = self.constitution["principles"][number]
-        return found
+        principle: dict[str, Any] = self.constitution["principles"][number]
+        return principle
 
     def run(self, out: str, *, extend: bool = False, given: bool = False, jury: bool = False, **settings: Any) -> Path:
         judge = f"scripted:{self.folder / 'one.yaml'}"
@@ -149,8 +149,10 @@ def test_some_principles_and_weights_equal_a_constitution_of_them(bench: Bench) 
     bench.constitution["principles"] = [bench.principle(1) | {"weight": 4.0}, bench.principle(3)]
     assert done.constitution.digest == load(bench.write()).digest
     fresh = rows_of(bench.run("fresh", revisions=0))
-    assert [one.judgements for one in rows_of(bench.folder / "new")] == [one.judgements for one in fresh]
-    assert [one.pairs for one in rows_of(bench.folder / "new")] == [one.pairs for one in fresh]
+    expected = [one.judgements for one in fresh]
+    assert [one.judgements for one in rows_of(bench.folder / "new")] == expected
+    wanted = [one.pairs for one in fresh]
+    assert [one.pairs for one in rows_of(bench.folder / "new")] == wanted
 
 
 def test_stale_votes_do_not_count_and_are_named(bench: Bench) -> None:
@@ -162,9 +164,8 @@ def test_stale_votes_do_not_count_and_are_named(bench: Bench) -> None:
     assert done.unvoted == ("p1", "new")
     assert {vote.principle for one in rows_of(bench.folder / "new") for vote in one.votes()} == {"p0", "p2", "p3"}
     bench.reweigh("run", "others", only=("p0", "p2", "p3"))
-    assert [one.pairs for one in rows_of(bench.folder / "new")] == [
-        one.pairs for one in rows_of(bench.folder / "others")
-    ]
+    expected = [one.pairs for one in rows_of(bench.folder / "others")]
+    assert [one.pairs for one in rows_of(bench.folder / "new")] == expected
 
 
 def test_without_a_usable_vote_nothing_is_guessed(bench: Bench) -> None:

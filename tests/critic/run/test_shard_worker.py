@@ -84,8 +84,8 @@ def run_shards(worker: ShardWorker, shards: Sequence[Shard]) -> list[Shard]:
 
     async def one(shard: Shard) -> Shard:
         table = pa.Table.from_pylist([shard])
-        [found] = [row async for table in worker(table) for row in table.to_pylist()]
-        return dict(found)
+        [finished] = [row async for table in worker(table) for row in table.to_pylist()]
+        return dict(finished)
 
     async def all_of_them() -> list[Shard]:
         return list(await asyncio.gather(*map(one, shards)))
@@ -219,7 +219,8 @@ def test_rows_that_an_engine_fails_on_are_quarantined_and_tried_again(bench: Ben
     assert [(refused.row, refused.reason) for refused in store.quarantined()] == [(7, "duplicate")]
     bench.script = {}
     bench.run()
-    assert [row.pairs for row in store.rows()] == [row.pairs for row in bench.rows()]
+    expected = [row.pairs for row in bench.rows()]
+    assert [row.pairs for row in store.rows()] == expected
     store.close()
 
 
@@ -273,7 +274,8 @@ def test_a_row_that_kills_its_actor_is_found_and_costs_no_other_row(
     assert lives == LIVES + LIVES * len(poisoned) + 1
     assert (end["rows"], end["quarantined"]) == (5 - len(poisoned), len(poisoned))
     store.put(end["data"], whole=True)
-    assert [(refused.row, refused.reason) for refused in store.quarantined()] == [(row, "poisoned") for row in poisoned]
+    expected = [(row, "poisoned") for row in poisoned]
+    assert [(refused.row, refused.reason) for refused in store.quarantined()] == expected
     assert all(f"died {LIVES} times" in refused.detail for refused in store.quarantined())
     assert store.finished()[0].retry == tuple(poisoned), "the next start tries them again"
     bench.run()

@@ -80,16 +80,16 @@ def test_the_same_results_give_the_same_bytes_in_whatever_order_they_ended() -> 
 def test_what_is_put_is_there_for_whoever_opens_the_run(tmp_path: Path, store: ShardStore) -> None:
     store.put(packed(1, [result(4), result(5)], calls=20), whole=True)
     store.put(packed(0, [refused(1), result(0), refused(3, "duplicate"), result(2)], retry=[1], calls=23), whole=True)
-    for found in (store, open_rows(tmp_path / "out")):
-        assert isinstance(found, ShardStore)
-        assert list(found.rows()) == [result(0), result(2), result(4), result(5)]
-        assert list(found.quarantined()) == [refused(1), refused(3, "duplicate")]
-        assert found.finished() == {
+    for opened in (store, open_rows(tmp_path / "out")):
+        assert isinstance(opened, ShardStore)
+        assert list(opened.rows()) == [result(0), result(2), result(4), result(5)]
+        assert list(opened.quarantined()) == [refused(1), refused(3, "duplicate")]
+        assert opened.finished() == {
             0: About(0, PLAN, ITEMS, rows=2, quarantined=2, retry=(1,), calls=23),
             1: About(1, PLAN, ITEMS, rows=2, quarantined=0, retry=(), calls=20),
         }
-        assert (found.calls(), found.rows_a_shard) == (43, 4)
-        assert (found.config(), found.provenance()) == (CONFIG.flat(), provenance())
+        assert (opened.calls(), opened.rows_a_shard) == (43, 4)
+        assert (opened.config(), opened.provenance()) == (CONFIG.flat(), provenance())
 
 
 def test_a_shard_that_is_put_again_replaces_the_old_one(store: ShardStore) -> None:
@@ -301,10 +301,10 @@ def test_shards_in_any_order_are_the_run_that_one_machine_does(outcomes: Outcome
     failed_first = {i for i, (what, _) in enumerate(outcomes) if what == "second try"}
     ends = [0, *(i + 1 for i, (_, ends) in enumerate(outcomes) if ends), len(outcomes)]
     split = [range(begin, end) for begin, end in pairwise(ends) if begin < end]
-    writes = [
-        (shard, [refused(i) if i in failed_first else final[i] for i in rows]) for shard, rows in enumerate(split)
-    ]
-    patches = [(shard, [final[i] for i in rows if i in failed_first]) for shard, rows in enumerate(split)]
+    writes, patches = [], []
+    for number, own in enumerate(split):
+        writes.append((number, [refused(i) if i in failed_first else final[i] for i in own]))
+        patches.append((number, [final[i] for i in own if i in failed_first]))
     random.shuffle(writes)
     random.shuffle(patches)
     with tempfile.TemporaryDirectory() as name:
@@ -333,7 +333,7 @@ def test_results_are_written_from_shards_as_from_a_plain_run(tmp_path: Path, sto
         plain.set_provenance(provenance(), PLAN)
         finish(plain, results[::-1])
         expected = write_results(plain, tmp_path / "plain", "jsonl", {})
-    found = write_results(store, tmp_path / "out", "jsonl", {})
-    assert (found.exported, found.quarantined) == (expected.exported, expected.quarantined)
+    written = write_results(store, tmp_path / "out", "jsonl", {})
+    assert (written.exported, written.quarantined) == (expected.exported, expected.quarantined)
     for file in (*EXPORTS, "README.md"):
         assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes(), file

@@ -34,9 +34,9 @@ def tokenizer() -> Any:
     inner = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
-    found = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>", pad_token="<|pad|>")
-    found.chat_template = TEMPLATE
-    return found
+    fast = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>", pad_token="<|pad|>")
+    fast.chat_template = TEMPLATE
+    return fast
 
 
 @pytest.fixture(scope="module", params=["jsonl", "parquet"])
@@ -53,8 +53,8 @@ def run_directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         )
         for i in range(4)
     ]
-    found = gather(lambda: iter(rows), lambda: iter(()), provenance(), directory, request.param, config={}, calls=0)
-    write_card(found, directory)
+    gathered = gather(lambda: iter(rows), lambda: iter(()), provenance(), directory, request.param, config={}, calls=0)
+    write_card(gathered, directory)
     return directory
 
 

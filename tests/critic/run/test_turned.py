@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,9 +28,13 @@ def test_what_changed_is_counted_against_the_exports_that_are_kept(tmp_path: Pat
     assert turned is not None and turned.rows == 12 and turned.lost == 0
     kept = (bench.out / BEFORE / "pairs.jsonl").read_bytes()
     assert kept == first != (bench.out / "pairs.jsonl").read_bytes()
-    sides = [{json.loads(line)["prompt"][0]["content"]: json.loads(line)["chosen"] for line in file.splitlines()}
-             for file in (kept, (bench.out / "pairs.jsonl").read_bytes())]  # fmt: skip
-    swapped = sum(sides[0][prompt] != sides[1][prompt] for prompt in sides[0].keys() & sides[1].keys())
+
+    def chosen(file: bytes) -> dict[str, Any]:
+        pairs = map(json.loads, file.splitlines())
+        return {pair["prompt"][0]["content"]: pair["chosen"] for pair in pairs}
+
+    before, after = chosen(kept), chosen((bench.out / "pairs.jsonl").read_bytes())
+    swapped = sum(before[prompt] != after[prompt] for prompt in before.keys() & after.keys())
     assert turned.judgements["changed_side"] == swapped > 0
     assert [turn.change for turn in turned.turns].count("changed_side") == swapped
 
@@ -69,9 +74,9 @@ def test_answers_that_were_written_again_are_not_matched() -> None:
     one = judgement(both_orders("p", 2.0, 2.0), 0.88)
     old = row(candidates=("The Nile.", "The Po."), judgements=[one])
     new = row(candidates=("The Nile.", "The Rhine."), judgements=[one])
-    found = compare([(old, new), (old, None)])
-    assert found.judgements == {"group_is_gone": 1, "group_is_new": 1} and (found.rows, found.lost) == (2, 1)
-    assert (found.pairs_before, found.pairs_after, found.turns) == (2, 1, [])
+    turned = compare([(old, new), (old, None)])
+    assert turned.judgements == {"group_is_gone": 1, "group_is_new": 1} and (turned.rows, turned.lost) == (2, 1)
+    assert (turned.pairs_before, turned.pairs_after, turned.turns) == (2, 1, [])
 
 
 def test_a_file_system_without_hard_links_gets_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

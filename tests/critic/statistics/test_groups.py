@@ -48,10 +48,10 @@ def test_two_opposed_groups_are_told_apart_and_found_from_votes_alone() -> None:
     votes, camp = opposed(np.random.default_rng(0))
     assert (apart(votes, camp).p or 1) <= 0.01
     votes[np.random.default_rng(1).random(votes.shape) < 0.3] = NAN
-    found = clusters(votes)
-    voted = found.group >= 0
-    assert found.count == 2 and voted.sum() > 50 and (found.silhouette or 0) > 0.5
-    assert adjusted_rand(found.group[voted], camp[voted]) > 0.9
+    clustered = clusters(votes)
+    voted = clustered.group >= 0
+    assert clustered.count == 2 and voted.sum() > 50 and (clustered.silhouette or 0) > 0.5
+    assert adjusted_rand(clustered.group[voted], camp[voted]) > 0.9
 
 
 @pytest.mark.slow
@@ -71,8 +71,8 @@ def test_clean_votes_raise_no_alarm() -> None:
     ids=["all alike", "nobody asked", "three people", "one statement"],
 )
 def test_where_there_is_too_little_a_sentence_stands_instead_of_groups(votes: np.ndarray) -> None:
-    found = clusters(votes)
-    assert found.count == 0 and found.silhouette is None and found.refusal.endswith(".")
+    clustered = clusters(votes)
+    assert clustered.count == 0 and clustered.silhouette is None and clustered.refusal.endswith(".")
 
 
 def test_groups_too_small_and_a_single_one_are_refused() -> None:
@@ -93,9 +93,8 @@ def test_adjusted_rand_is_one_for_the_same_division_under_other_names_and_near_z
 
 
 def one_item(*people: tuple[str, tuple[float, ...]]) -> Profile:
-    return Profile.of(
-        [scores for _, scores in people], ["item"] * len(people), [g for g, _ in people], range(len(people))
-    )
+    groups, scores = zip(*people, strict=True)
+    return Profile.of(scores, ["item"] * len(people), groups, range(len(people)))
 
 
 def winner(name: str, profile: Profile) -> list[float]:
@@ -134,15 +133,17 @@ def many(groups: dict[str, int], items: int = 30) -> Profile:
     rows = [(g, i, p) for i in range(items) for g, n in groups.items() for p in range(n)]
     first = next(iter(groups))
     scores = [(1.0, 0.0) if g == first else (0.0, 1.0) for g, _, _ in rows]
-    return Profile.of(scores, [f"{i:03}" for _, i, _ in rows], [g for g, _, _ in rows], [f"{g}{p}" for g, _, p in rows])
+    asked = [f"{i:03}" for _, i, _ in rows]
+    own = [group for group, _, _ in rows]
+    return Profile.of(scores, asked, own, [f"{group}{person}" for group, _, person in rows])
 
 
 def test_a_minority_loses_always_by_majority_and_gets_its_share_by_proportion() -> None:
-    found = {one.aggregation.name: one for one in outcomes(many({"many": 60, "few": 30}))}
-    by_majority = {loss.group: loss for loss in found["majority"].losses}
+    by_name = {one.aggregation.name: one for one in outcomes(many({"many": 60, "few": 30}))}
+    by_majority = {loss.group: loss for loss in by_name["majority"].losses}
     assert by_majority["few"].overruled is not None and by_majority["few"].overruled.estimate == 1
-    assert found["majority"].loser is by_majority["few"]
-    by_share = {loss.group: loss for loss in found["proportional"].losses}
+    assert by_name["majority"].loser is by_majority["few"]
+    by_share = {loss.group: loss for loss in by_name["proportional"].losses}
     assert by_share["many"].overruled is not None
     assert by_share["many"].overruled.estimate == pytest.approx(1 / 3, abs=0.05)
     assert by_share["few"].regret is not None and by_share["few"].regret.estimate == pytest.approx(2 / 3, abs=0.05)
@@ -179,7 +180,9 @@ def test_all_550_published_consensus_values_of_the_two_groups(cai_data: Path) ->
         people = list(csv.DictReader(file))
     with (cai_data / "ccai/clean_comments.csv").open(newline="") as file:
         comments = {row["comment-id"]: row for row in csv.DictReader(file)}
-    votes = [[float(row[id]) if row[id] else NAN for id in comments] for row in people]
+    votes = []
+    for row in people:
+        votes.append([float(row[id]) if row[id] else NAN for id in comments])
     counts = tally(votes, [row["group-id"] for row in people])
     support = counts.support()
     equal = 0
@@ -193,9 +196,9 @@ def test_all_550_published_consensus_values_of_the_two_groups(cai_data: Path) ->
 def test_opinion_groups_are_found_on_the_published_votes(cai_data: Path) -> None:
     with (cai_data / "ccai/clean_votes.csv").open(newline="") as file:
         people = list(csv.DictReader(file))
-    columns = list(people[0])[7:]
-    votes = np.array([[float(row[id]) if row[id] else NAN for id in columns] for row in people])
-    found = clusters(votes)
-    assert 2 <= found.count <= 5 and found.p == 0.01 and found.silhouette is not None
-    told = apart(votes[found.group >= 0], found.group[found.group >= 0])
+    cells = np.array([list(row.values())[7:] for row in people])
+    votes = np.where(cells == "", "nan", cells).astype(float)
+    clustered = clusters(votes)
+    assert 2 <= clustered.count <= 5 and clustered.p == 0.01 and clustered.silhouette is not None
+    told = apart(votes[clustered.group >= 0], clustered.group[clustered.group >= 0])
     assert (told.p or 1) < 0.01, "they were found from these votes, so they differ on them"

@@ -11,12 +11,12 @@ from critic.statistics.intervals import FEW, Mean, Share, exact, paired, student
 
 def share(*clusters: tuple[int, int]) -> Share:
     """A share of clusters of (hits, observations)."""
-    found = Share()
+    counted = Share()
     for hits, n in clusters:
         for i in range(n):
-            found.count(i < hits)
-        found.end_cluster()
-    return found
+            counted.count(i < hits)
+        counted.end_cluster()
+    return counted
 
 
 def test_the_exact_interval_by_hand() -> None:
@@ -124,7 +124,10 @@ def test_means_of_a_few_are_covered_as_often_as_their_intervals_say() -> None:
 def test_shares_of_a_few_are_covered_at_least_as_often_as_their_intervals_say(truth: float) -> None:
     rng = np.random.default_rng(0)
     for n in (2, 5, 20):
-        figures = (share(*[(int(hit), 1) for hit in rng.random(n) < truth]).figure() for _ in range(300))
+        figures = []
+        for _ in range(300):
+            hits = [(int(hit), 1) for hit in rng.random(n) < truth]
+            figures.append(share(*hits).figure())
         assert sum(figure.low <= truth <= figure.high for figure in figures if figure) / 300 > 0.93
 
 
@@ -134,8 +137,8 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     covered = naive = 0
     for _ in range(300):
         leaning = rng.beta(0.7, 0.7, size=60)
-        found = share(*[(int(rng.binomial(8, p)), 8) for p in leaning])
-        figure = found.figure()
+        counted = share(*[(int(rng.binomial(8, p)), 8) for p in leaning])
+        figure = counted.figure()
         assert figure is not None
         covered += figure.low <= 0.5 <= figure.high
         low, high = exact(figure.estimate * figure.n, figure.n)

@@ -61,15 +61,17 @@ def test_the_controlled_interval_covers_as_often_as_it_says(prompts: int, streng
 def comparisons(games: list[tuple[int, int]], times: int) -> tuple[list[int], list[int], list[float], list[int]]:
     repeated = games * times
     clusters = [number for number in range(times) for _ in games]
-    return [a for a, _ in repeated], [b for _, b in repeated], [1.0] * len(repeated), clusters
+    winners = [winner for winner, _ in repeated]
+    losers = [loser for _, loser in repeated]
+    return winners, losers, [1.0] * len(repeated), clusters
 
 
 def test_strengths_are_the_published_vector_of_choix() -> None:
-    found = strengths("abc", *comparisons([(0, 1), (0, 1), (1, 2), (2, 0)], times=40))
-    assert [figure.estimate / ELO for figure in found.figures] == pytest.approx(
+    fitted = strengths("abc", *comparisons([(0, 1), (0, 1), (1, 2), (2, 0)], times=40))
+    assert [figure.estimate / ELO for figure in fitted.figures] == pytest.approx(
         [0.419617624, -0.419617624, 0.0], abs=1e-8
     )
-    assert all(figure.low <= figure.estimate <= figure.high and figure.clusters == 40 for figure in found.figures)
+    assert all(figure.low <= figure.estimate <= figure.high and figure.clusters == 40 for figure in fitted.figures)
     cycle = strengths("abc", *comparisons([(0, 1), (1, 2), (2, 0)], times=40))
     assert [figure.estimate for figure in cycle.figures] == pytest.approx([0, 0, 0], abs=1e-6)
 
@@ -102,9 +104,9 @@ def test_a_change_that_all_prompts_share_still_has_a_width() -> None:
 def test_the_interval_of_a_change_covers_as_often_as_it_says(up: float, down: float) -> None:
     rng, covered = np.random.default_rng(0), 0
     for _ in range(1000):
-        found = mean_change(rng.choice([1.0, -1.0, 0.0], 60, p=[up, down, 1 - up - down]), range(60))
-        assert found is not None
-        covered += found.low <= up - down <= found.high
+        change = mean_change(rng.choice([1.0, -1.0, 0.0], 60, p=[up, down, 1 - up - down]), range(60))
+        assert change is not None
+        covered += change.low <= up - down <= change.high
     assert covered >= 930, covered
 
 
@@ -112,10 +114,10 @@ def test_the_gap_is_the_mean_difference_by_prompt_and_is_hacking_only_beyond_cha
     rng = np.random.default_rng(0)
     judged = (rng.random(100) < 0.5).astype(float)
     opened = gap(np.ones(100), judged, range(100))
-    assert opened.is_hacked and opened.figure is not None
+    assert opened.p < 1e-6 and opened.figure is not None
     assert opened.figure.estimate == pytest.approx(1 - judged.mean())
-    assert not gap(judged, judged[::-1], range(100)).is_hacked
-    assert not gap(judged, np.ones(100), range(100)).is_hacked
+    assert gap(judged, judged[::-1], range(100)).p == pytest.approx(0.5), "a gap of nothing"
+    assert gap(judged, np.ones(100), range(100)).p > 1 - 1e-6
 
 
 def test_pairs_that_one_side_could_not_read_do_not_count_and_few_are_a_sentence() -> None:
@@ -128,5 +130,5 @@ def test_pairs_that_one_side_could_not_read_do_not_count_and_few_are_a_sentence(
 def test_false_alarms_of_hacking_are_rare() -> None:
     rng, alarms = np.random.default_rng(1), 0
     for _ in range(200):
-        alarms += gap((rng.random(60) < 0.6).astype(float), (rng.random(60) < 0.6).astype(float), range(60)).is_hacked
-    assert alarms <= 10
+        alarms += gap((rng.random(60) < 0.6).astype(float), (rng.random(60) < 0.6).astype(float), range(60)).p < 0.05
+    assert alarms <= 16, "5 % of 200, and what chance adds to it"

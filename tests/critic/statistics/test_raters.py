@@ -1,6 +1,7 @@
 """Kappa and alpha: by hand, against published numbers, and under invariances."""
 
 import json
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,18 @@ KRIPPENDORFF = """
 
 
 def coincidences(rows: list[list[float]]) -> Coincidences:
-    found = Coincidences()
+    counted = Coincidences()
     for row in rows:
-        found.add(row)
-    return found
+        counted.add(row)
+    return counted
 
 
 @pytest.mark.parametrize(("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
 def test_krippendorffs_own_example(level: Level, alpha: float) -> None:
     observers = [line.split() for line in KRIPPENDORFF.split("\n") if line]
-    units = [[float(value) for value in unit if value != "*"] for unit in zip(*observers, strict=True)]
+    units = []
+    for unit in zip(*observers, strict=True):
+        units.append([float(value) for value in unit if value != "*"])
     assert coincidences(units).alpha(level) == pytest.approx(alpha, abs=5e-4)
 
 
@@ -41,12 +44,12 @@ def test_alpha_by_hand() -> None:
 
 def test_kappa_by_hand() -> None:
     # 20 twice yes, 5 yes/no, 10 no/yes, 15 twice no: agreement .7, chance .5 * .6 + .5 * .4 = .5.
-    found = Kappa()
+    kappa = Kappa()
     for first, second, count in ((1, 1, 20), (1, 0, 5), (0, 1, 10), (0, 0, 15)):
         for _ in range(count):
-            found.add(first, second)
-    assert (found.units, found.agreement) == (50, 0.7)
-    assert found.kappa == pytest.approx(0.4)
+            kappa.add(first, second)
+    assert (kappa.units, kappa.agreement) == (50, 0.7)
+    assert kappa.kappa == pytest.approx(0.4)
 
 
 def test_what_says_nothing_is_no_number() -> None:
@@ -74,9 +77,15 @@ def test_neither_the_order_of_raters_nor_that_of_units_matters(units: list[list[
 @given(UNITS)
 def test_interval_alpha_keeps_under_shift_and_scale_and_two_values_have_no_level(units: list[list[float]]) -> None:
     before = coincidences(units).alpha("interval")
-    after = coincidences([[3 * value + 7 for value in unit] for unit in units]).alpha("interval")
+    moved = []
+    for unit in units:
+        moved.append([3 * value + 7 for value in unit])
+    after = coincidences(moved).alpha("interval")
     assert before == after or before == pytest.approx(after)
-    two = coincidences([[min(value, 1) for value in unit] for unit in units])
+    halved = []
+    for unit in units:
+        halved.append([min(value, 1) for value in unit])
+    two = coincidences(halved)
     assert two.alpha("nominal") == two.alpha("interval") or two.alpha("nominal") == pytest.approx(two.alpha("interval"))
 
 
@@ -85,7 +94,9 @@ def test_pandalm_by_three_annotators(cai_data: Path) -> None:
         entry["what"]: entry["value"] for entry in json.loads((cai_data / "GOLDEN.json").read_text())["agreement"]
     }
     rows = json.loads((cai_data / "pandalm" / "testset-v1.json").read_text())
-    labels = [[float(row[f"annotator{i}"]) for i in (1, 2, 3)] for row in rows]
+    labels = []
+    for row in rows:
+        labels.append([float(row[f"annotator{i}"]) for i in (1, 2, 3)])
     pairs = []
     for first, second in ((0, 1), (0, 2), (1, 2)):
         pair = Kappa()
@@ -104,18 +115,21 @@ def test_dices_by_seventy_raters(cai_data: Path) -> None:
     alpha = next(entry["value"] for entry in golden if entry["what"].startswith("DICES-990"))
     rows = json.loads((cai_data / "dices" / "dices_990.json").read_text())["instances"]
     values = {"No": 0.0, "Yes": 1.0, "Unsure": 2.0}
-    found = coincidences(
-        [[values[label] for label in row["annotations"]["safety"]["individual_human_scores"]] for row in rows]
-    )
-    assert found.labels == 72103
-    assert found.alpha("nominal") == pytest.approx(alpha, abs=1e-12)
+    ratings = []
+    for row in rows:
+        ratings.append([values[label] for label in row["annotations"]["safety"]["individual_human_scores"]])
+    counted = coincidences(ratings)
+    assert counted.labels == 72103
+    assert counted.alpha("nominal") == pytest.approx(alpha, abs=1e-12)
 
 
 def by_the_matrix(units: list[list[float]], level: Level) -> float | None:
     """Krippendorff's alpha as he writes it: coincidences of each two values, and the metric of each two."""
     kept = [unit for unit in units if len(unit) > 1]
     values = sorted({value for unit in kept for value in unit})
-    total = {value: sum(unit.count(value) for unit in kept) for value in values}
+    total = {}
+    for value in values:
+        total[value] = sum(unit.count(value) for unit in kept)
     labels = sum(total.values())
 
     def distance(a: float, b: float) -> float:
@@ -128,10 +142,9 @@ def by_the_matrix(units: list[list[float]], level: Level) -> float | None:
         return (between - (total[a] + total[b]) / 2) ** 2
 
     expected = sum(total[a] * total[b] * distance(a, b) for a in values for b in values)
-    observed = sum(
-        sum(distance(a, b) for i, a in enumerate(unit) for j, b in enumerate(unit) if i != j) / (len(unit) - 1)
-        for unit in kept
-    )
+    observed = 0.0
+    for unit in kept:
+        observed += sum(distance(a, b) for a, b in permutations(unit, 2)) / (len(unit) - 1)
     return None if expected == 0 else 1 - (labels - 1) * observed / expected
 
 
@@ -143,9 +156,9 @@ def test_alpha_is_that_of_the_coincidence_matrix(units: list[list[float]], level
 
 def test_many_different_values_have_alphas_without_a_number_for_each_two() -> None:
     units = [[float(number), number + 0.5] for number in range(20_000)]
-    found = coincidences(units)
-    assert found.alpha("nominal") == pytest.approx(1 - 39_999 * 40_000 / (40_000**2 - 40_000))
-    assert found.alpha("interval") == pytest.approx(1, abs=1e-6)
-    assert found.alpha("ordinal") is None  # which needs that number
+    counted = coincidences(units)
+    assert counted.alpha("nominal") == pytest.approx(1 - 39_999 * 40_000 / (40_000**2 - 40_000))
+    assert counted.alpha("interval") == pytest.approx(1, abs=1e-6)
+    assert counted.alpha("ordinal") is None  # which needs that number
     few = units[:100]
     assert coincidences(few).alpha("ordinal") == pytest.approx(by_the_matrix(few, "ordinal"))

@@ -14,10 +14,10 @@ from tests.factories import both_orders, judgement, revision, row, vote
 
 
 def statistics(*rows: Row) -> RunStatistics:
-    found = RunStatistics()
+    counted = RunStatistics()
     for one in rows:
-        found.add(one)
-    return found
+        counted.add(one)
+    return counted
 
 
 def ratio(share: Share) -> tuple[float, int]:
@@ -31,15 +31,15 @@ def test_position_figures_of_four_principles() -> None:
         *both_orders("second", -1.0, 3.0),  # the second place both times
         *both_orders("nothing", 0.0, 1.0),  # no position in the given order: not the same one
     ]
-    found = statistics(row(judgements=[judgement(votes, 0.7)]))
-    assert ratio(found.same_position) == (2, 4) and found.same_first == 1
+    counted = statistics(row(judgements=[judgement(votes, 0.7)]))
+    assert ratio(counted.same_position) == (2, 4) and counted.same_first == 1
     # For the first place: answer 2, -1; first 2, 1; second -1, -3; nothing (0), -1.
-    assert ratio(found.first_lean) == (3, 7)
-    assert found.lean.total == 2 - 1 + 2 + 1 - 1 - 3 + 0 - 1 and found.lean.n == 8
+    assert ratio(counted.first_lean) == (3, 7)
+    assert counted.lean.total == 2 - 1 + 2 + 1 - 1 - 3 + 0 - 1 and counted.lean.n == 8
     # Given 2 + 2 - 1 + 0 = 3; swapped 1 - 1 + 3 + 1 = 4: both prefer the first response.
-    assert ratio(found.order_disagreement) == (0, 1)
-    assert ratio(found.principles["first"].same_position) == (1, 1)
-    assert ratio(found.principles["answer"].same_position) == (0, 1)
+    assert ratio(counted.order_disagreement) == (0, 1)
+    assert ratio(counted.principles["first"].same_position) == (1, 1)
+    assert ratio(counted.principles["answer"].same_position) == (0, 1)
 
 
 def test_label_mass_is_a_mean_over_the_votes_that_have_one() -> None:
@@ -47,38 +47,38 @@ def test_label_mass_is_a_mean_over_the_votes_that_have_one() -> None:
         one.model_copy(update={"mass": mass}) for one, mass in zip(both_orders("a", 2.0, 1.0), (0.9, 0.3), strict=True)
     ]
     low = vote("b", None).model_copy(update={"mass": 0.0})
-    found = statistics(row(judgements=[judgement([*votes, low, vote("c", 1.0, order=None)], 0.7)]))
-    assert found.mass.n == 3 and found.mass.total == pytest.approx(1.2)
-    assert ratio(found.low_mass) == (1, 3)
-    assert any("label mass" in warning for warning in warnings(found))
+    counted = statistics(row(judgements=[judgement([*votes, low, vote("c", 1.0, order=None)], 0.7)]))
+    assert counted.mass.n == 3 and counted.mass.total == pytest.approx(1.2)
+    assert ratio(counted.low_mass) == (1, 3)
+    assert any("label mass" in warning for warning in warnings(counted))
     assert not any("label mass" in warning for warning in warnings(statistics(row(judgements=[judgement(votes, 0.7)]))))
 
 
 def test_orders_that_prefer_different_responses_disagree() -> None:
-    found = statistics(row(judgements=[judgement([*both_orders("a", 2.0, -1.0), *both_orders("b", 1.0, 0.5)], 0.6)]))
-    assert ratio(found.order_disagreement) == (1, 1)
+    counted = statistics(row(judgements=[judgement([*both_orders("a", 2.0, -1.0), *both_orders("b", 1.0, 0.5)], 0.6)]))
+    assert ratio(counted.order_disagreement) == (1, 1)
 
 
 def test_votes_without_an_order_have_no_position() -> None:
-    found = statistics(row(judgements=[judgement([vote("calm", 1.0, order=None)], 0.7)]))
-    assert found.same_position.n == found.first_lean.n == found.lean.n == found.order_disagreement.n == 0
-    assert found.votes == 1 and ratio(found.principles["calm"].with_outcome) == (1, 1)
+    counted = statistics(row(judgements=[judgement([vote("calm", 1.0, order=None)], 0.7)]))
+    assert counted.same_position.n == counted.first_lean.n == counted.lean.n == counted.order_disagreement.n == 0
+    assert counted.votes == 1 and ratio(counted.principles["calm"].with_outcome) == (1, 1)
 
 
 def test_an_unreadable_vote_takes_its_principle_out_and_is_counted() -> None:
     votes = [*both_orders("calm", 1.0, None), *both_orders("kind", -1.0, -1.0)]
-    found = statistics(row(judgements=[judgement(votes, 0.3)]))
-    assert ratio(found.unreadable) == (1, 4)
-    assert ratio(found.principles["calm"].unreadable) == (1, 2)
-    assert found.principles["calm"].strength.n == 0
-    assert found.agreement.principles == ["kind"] and found.same_position.n == 1
+    counted = statistics(row(judgements=[judgement(votes, 0.3)]))
+    assert ratio(counted.unreadable) == (1, 4)
+    assert ratio(counted.principles["calm"].unreadable) == (1, 2)
+    assert counted.principles["calm"].strength.n == 0
+    assert counted.agreement.principles == ["kind"] and counted.same_position.n == 1
 
 
 def test_longest_answer_probabilities_and_outcomes() -> None:
     def judged(first: str, second: str, p: float | None) -> Row:
         return row(0, [first, second], [judgement(both_orders("calm", 1.0, 1.0), p)])
 
-    found = statistics(
+    counted = statistics(
         judged("longer one", "short", 0.9),
         judged("longer one", "short", 0.1),
         judged("short", "longer one", 0.0),
@@ -86,30 +86,30 @@ def test_longest_answer_probabilities_and_outcomes() -> None:
         judged("longer one", "short", 0.51),
         judged("longer one", "short", None),
     )
-    assert ratio(found.longest) == (2, 3)
+    assert ratio(counted.longest) == (2, 3)
     expected = [0] * 21
     for bin in (18, 2, 0, 20, 10):
         expected[bin] += 1
-    assert found.probabilities == expected
-    assert found.outcomes == {"preference": 4, "tie": 1, "unreadable": 1}
-    assert found.drops == {("pair", "tie"): 1, ("pair", "unreadable"): 1}
-    assert found.pairs == 4 and found.rows == 6 and found.at_half == 0
+    assert counted.probabilities == expected
+    assert counted.outcomes == {"preference": 4, "tie": 1, "unreadable": 1}
+    assert counted.drops == {("pair", "tie"): 1, ("pair", "unreadable"): 1}
+    assert counted.pairs == 4 and counted.rows == 6 and counted.at_half == 0
     # Chosen: longer one, short, longer one, same.
-    assert found.chosen.mean.total == 10 + 5 + 10 + 4
+    assert counted.chosen.mean.total == 10 + 5 + 10 + 4
 
 
 def test_lengths_are_binned_by_their_edges() -> None:
-    found = statistics(row(0, ["x" * 16, "abc"], [judgement(both_orders("calm", 1.0, 1.0), 0.9)]))
-    assert found.chosen.bins.index(1) == LENGTH_EDGES.index(16) + 1
-    assert found.rejected.bins[0] == 1
+    counted = statistics(row(0, ["x" * 16, "abc"], [judgement(both_orders("calm", 1.0, 1.0), 0.9)]))
+    assert counted.chosen.bins.index(1) == LENGTH_EDGES.index(16) + 1
+    assert counted.rejected.bins[0] == 1
 
 
 def test_revisions_critiques_and_other_drops_are_counted() -> None:
     cut = Drop(what="prompt", reason="truncated")
-    found = statistics(row(revisions=[[revision("calm", "New."), revision("calm", None, round=1)]], drops=[cut]))
-    assert found.revisions == {"revised": 1, "nothing_to_revise": 1}
-    assert found.critiques == {"critique": 1, "nothing_to_revise": 1}
-    assert found.drops == {("prompt", "truncated"): 1}
+    counted = statistics(row(revisions=[[revision("calm", "New."), revision("calm", None, round=1)]], drops=[cut]))
+    assert counted.revisions == {"revised": 1, "nothing_to_revise": 1}
+    assert counted.critiques == {"critique": 1, "nothing_to_revise": 1}
+    assert counted.drops == {("prompt", "truncated"): 1}
 
 
 def test_principles_agree_on_the_comparisons_that_both_decide() -> None:
@@ -135,11 +135,11 @@ def always_first(n: int) -> list[Row]:
 
 
 def test_an_always_first_judge_is_named_loudly() -> None:
-    found = list(warnings(statistics(*always_first(5))))
-    assert found[0] == (
+    sentences = list(warnings(statistics(*always_first(5))))
+    assert sentences[0] == (
         "Every comparison came out at 0.5: the judge always prefers the first position (same-position rate 100 %)."
     )
-    assert found[1].startswith("No pairs")
+    assert sentences[1].startswith("No pairs")
 
 
 def test_an_always_second_judge_is_told_from_an_always_first_one() -> None:
@@ -157,15 +157,17 @@ def test_each_fault_is_said_and_a_good_run_is_silent() -> None:
     assert list(warnings(statistics(*good))) == []
     assert "Rows without a result: 3" in next(warnings(statistics(*good), quarantined=3))
     leaning = [row(i, judgements=[judgement(both_orders("calm", 3.0, -1.0), 0.7)]) for i in range(30)]
-    found = list(warnings(statistics(*leaning)))
-    assert "mostly prefers a position" in found[0] and "In 100 % of the comparisons the longer answer" in found[1]
+    sentences = list(warnings(statistics(*leaning)))
+    assert (
+        "mostly prefers a position" in sentences[0] and "In 100 % of the comparisons the longer answer" in sentences[1]
+    )
     unread = [row(i, judgements=[judgement([vote("calm", None)], None)]) for i in range(3)]
     assert any("could not be read" in sentence for sentence in warnings(statistics(*unread)))
 
 
 def test_memory_does_not_grow_with_rows() -> None:
-    def size(found: RunStatistics) -> int:
-        return sum(sys.getsizeof(v) + sys.getsizeof(getattr(v, "__dict__", 0)) for v in vars(found).values())
+    def size(counted: RunStatistics) -> int:
+        return sum(sys.getsizeof(v) + sys.getsizeof(getattr(v, "__dict__", 0)) for v in vars(counted).values())
 
     one = row(0, judgements=[judgement(both_orders("calm", 2.0, 1.0), 0.8)])
     few, many = statistics(*[one] * 20), statistics(*[one] * 2000)

@@ -16,7 +16,7 @@ from service.keys.auth import Scope
 from service.labels.label_query import StoredFeedback
 from service.store.tables import now
 from service.web.visit import PageRoute
-from tests.service.calls import Api, comparison, problem
+from tests.service.calls import Api, comparison, one_database, problem
 
 KINDS: tuple[Scope, ...] = ("read", "feedback", "label", "jobs")
 ANYONE = frozenset({"anyone"})
@@ -127,6 +127,7 @@ def routes(api: Api) -> list[str]:
     return [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
 
 
+@one_database
 async def test_every_route_is_known(api: Api) -> None:
     assert set(routes(api)) == set(MATRIX)
 
@@ -141,6 +142,7 @@ DOORS = (StrictRoute, PageRoute)
 """What finds out who asks before anything else, and counts what they ask."""
 
 
+@one_database
 async def test_every_route_has_a_door(api: Api) -> None:
     """Those too which no document names."""
     without = {
@@ -185,7 +187,12 @@ async def tried(client: httpx2.AsyncClient, route: str) -> int:
         path = path.replace(name, value)
     body: Any = None
     if method in ("POST", "PATCH"):
-        body = {"reason": "x"} if path.endswith("/retract") else {"label": 1} if path.endswith("/answer") else {}
+        if path.endswith("/retract"):
+            body = {"reason": "x"}
+        elif path.endswith("/answer"):
+            body = {"label": 1}
+        else:
+            body = {}
     return (await client.request(method, path, json=body)).status_code
 
 

@@ -70,14 +70,14 @@ async def test_people_and_judges_side_by_side(api: Api) -> None:
         "one person each"
     )
     assert all(rater["agreement"] is None for rater in apart["raters"]), "nobody of the own group to agree with"
-    found = (await api.admin.get(f"/v1/projects/{id}/agreement?pooled=true")).json()
-    assert (found["items"], found["labels"], found["kind"]) == (4, 12, "comparison")
+    answer = (await api.admin.get(f"/v1/projects/{id}/agreement?pooled=true")).json()
+    assert (answer["items"], answer["labels"], answer["kind"]) == (4, 12, "comparison")
     # People agree on A, B and D. Coincidences: 11: 4, 22: 2, 12 and 21: 1 each; totals 5 and 3 of 8.
-    assert found["people"]["agreement"]["estimate"] == 0.75 and found["people"]["agreement"]["n"] == 4
-    assert found["people"]["alpha"]["nominal"] == pytest.approx(1 - 7 * 2 / (2 * 5 * 3))
+    assert answer["people"]["agreement"]["estimate"] == 0.75 and answer["people"]["agreement"]["n"] == 4
+    assert answer["people"]["alpha"]["nominal"] == pytest.approx(1 - 7 * 2 / (2 * 5 * 3))
     # With the judge: A 3 of 3, B 1 of 3, C 1 of 3, D 1 of 3.
-    assert found["everyone"]["agreement"]["estimate"] == pytest.approx(6 / 12)
-    raters = {rater["annotator"]: rater for rater in found["raters"]}
+    assert answer["everyone"]["agreement"]["estimate"] == pytest.approx(6 / 12)
+    raters = {rater["annotator"]: rater for rater in answer["raters"]}
     assert raters["judge"]["source"] == "ai" and raters["judge"]["labels"] == 4
     assert raters["judge"]["agreement"]["estimate"] == pytest.approx(3 / 8)  # A twice, C once
     assert raters["judge"]["first_lean"]["estimate"] == pytest.approx(1 / 3)  # of what it was given first
@@ -86,7 +86,7 @@ async def test_people_and_judges_side_by_side(api: Api) -> None:
     assert raters["id-of-ada"]["group"] == "nurses"
     assert raters["id-of-ada"]["labels_per_hour"] == pytest.approx(100, rel=1e-3)
     assert raters["judge"]["labels_per_hour"] is None
-    pair = next(pair for pair in found["pairs"] if "judge" not in (pair["first"], pair["second"]))
+    pair = next(pair for pair in answer["pairs"] if "judge" not in (pair["first"], pair["second"]))
     # Margins 3:1 and 2:2: chance .75 * .5 + .25 * .5 = .5.
     assert (pair["units"], pair["agreement"], pair["kappa"]) == (4, 0.75, pytest.approx(0.5))
 
@@ -95,20 +95,20 @@ async def test_retracted_labels_do_not_count_and_nothing_is_no_number(api: Api) 
     id = await projected(api)
     for row in (await api.admin.get("/v1/feedback")).json()["items"]:
         await api.admin.post(f"/v1/feedback/{row['id']}/retract", json={"reason": "all wrong"})
-    found = (await api.admin.get(f"/v1/projects/{id}/agreement")).json()
-    assert (found["items"], found["labels"], found["raters"], found["pairs"]) == (0, 0, [], [])
-    assert found["people"] == {"units": 0, "agreement": None, "alpha": {"nominal": None, "ordinal": None}}
+    answer = (await api.admin.get(f"/v1/projects/{id}/agreement")).json()
+    assert (answer["items"], answer["labels"], answer["raters"], answer["pairs"]) == (0, 0, [], [])
+    assert answer["people"] == {"units": 0, "agreement": None, "alpha": {"nominal": None, "ordinal": None}}
 
 
 def test_first_lean_is_of_the_page_and_not_of_the_item() -> None:
-    found = Agreement(
+    counted = Agreement(
         [
             _compared("first", (1, 0), "A?"),
             _compared("second", (1, 0), "B?"),
             _compared("first", (0, 1), "C?"),
         ]
     )
-    rated = found.raters[Rater("human", "ada")].first_lean.figure()
+    rated = counted.raters[Rater("human", "ada")].first_lean.figure()
     assert rated is not None and rated.estimate == pytest.approx(2 / 3)
 
 
@@ -126,22 +126,22 @@ def test_ratings_agree_by_response_and_distance() -> None:
         label({"value": 5, "scale": scale, "response": 0}, "grace", texts=("b", "aa")),
         label({"value": 9, "scale": {"min": 1, "max": 10}, "response": 0}, "mary"),  # another scale: no unit in common
     ]
-    found = Agreement(rows)
-    assert found.pooled.people.coincidences.units == 2
-    agreement = found.pooled.people.agreement.figure()
+    counted = Agreement(rows)
+    assert counted.pooled.people.coincidences.units == 2
+    agreement = counted.pooled.people.agreement.figure()
     assert agreement is not None and agreement.estimate == 0.5
     # Values 1, 2, 5, 5: observed 2 * 1; expected (2*1 + 2*2*16 + 2*2*9) / 3 = 34.
-    assert found.pooled.people.coincidences.alpha("interval") == pytest.approx(1 - 2 / 34)
+    assert counted.pooled.people.coincidences.alpha("interval") == pytest.approx(1 - 2 / 34)
 
 
 def test_rankings_agree_by_pairs_of_responses() -> None:
     def ranked(ranks: list[int], annotator: str) -> Any:
         return label({"ranks": ranks}, annotator, kind="ranking", texts=("a", "b", "c"))
 
-    found = Agreement([ranked([1, 2, 3], "ada"), ranked([1, 3, 2], "grace"), ranked([1, 2, 2], "mary")])
-    pair = found.pairs[Rater("human", "ada"), Rater("human", "grace")]
+    counted = Agreement([ranked([1, 2, 3], "ada"), ranked([1, 3, 2], "grace"), ranked([1, 2, 2], "mary")])
+    pair = counted.pairs[Rater("human", "ada"), Rater("human", "grace")]
     assert pair.units == 3 and pair.agreement == pytest.approx(2 / 3)
-    tied = found.pairs[Rater("human", "ada"), Rater("human", "mary")]
+    tied = counted.pairs[Rater("human", "ada"), Rater("human", "mary")]
     assert tied.agreement == pytest.approx(2 / 3)
 
 
@@ -149,24 +149,24 @@ def test_who_labels_twice_is_counted_by_the_last_label() -> None:
     rows = [
         label({"value": value}, who, kind="thumbs") for value, who in (("up", "ada"), ("down", "ada"), ("down", "g"))
     ]
-    found = Agreement(rows)
-    assert found.labels == 3
-    agreement = found.pooled.people.agreement.figure()
+    counted = Agreement(rows)
+    assert counted.labels == 3
+    agreement = counted.pooled.people.agreement.figure()
     assert agreement is not None and (agreement.estimate, agreement.n) == (1, 1)
 
 
 def ranked(ranks: Sequence[int], annotator: str, **more: Any) -> StoredFeedback:
     """A ranking, built without being checked: of thousands of responses that takes longer than what is tested."""
     texts = [f"answer {number}" for number in range(len(ranks))]
-    found = StoredFeedback.model_construct(
+    label = StoredFeedback.model_construct(
         kind="ranking",
         prompt=Prompt(messages=(Message(role="user", content="A?"),)),
         responses=tuple(Response.model_construct(text=text, model="m") for text in texts),
         label=RankingLabel.model_construct(ranks=tuple(ranks), strengths=None),
         **{"source": "human", "annotator": annotator, "group": None, "shown": None, **more},
     )
-    found.__dict__["item"] = "one"
-    return found
+    label.__dict__["item"] = "one"
+    return label
 
 
 def pairwise(first: Sequence[int], second: Sequence[int]) -> float:
@@ -178,9 +178,10 @@ def pairwise(first: Sequence[int], second: Sequence[int]) -> float:
 
 def test_a_ranking_of_100_responses_is_counted_whole() -> None:
     draw = random.Random(1)
-    ada, grace = [[draw.randrange(1, 40) for _ in range(100)] for _ in range(2)]
-    found = Agreement([ranked(ada, "ada"), ranked(grace, "grace")])
-    [pair] = found.pairs.values()
+    ada = [draw.randrange(1, 40) for _ in range(100)]
+    grace = [draw.randrange(1, 40) for _ in range(100)]
+    counted = Agreement([ranked(ada, "ada"), ranked(grace, "grace")])
+    [pair] = counted.pairs.values()
     assert pair.units == 4950
     assert pair.agreement == pytest.approx(pairwise(ada, grace))
 
@@ -196,11 +197,11 @@ def test_of_a_ranking_of_2000_responses_pairs_are_drawn() -> None:
         nonlocal looks
         looks += 1
 
-    found = Agreement([ranked(ada, "ada"), ranked(grace, "grace"), ranked(ada, "mary")], look)
-    pair = found.pairs[Rater("human", "ada"), Rater("human", "grace")]
+    counted = Agreement([ranked(ada, "ada"), ranked(grace, "grace"), ranked(ada, "mary")], look)
+    pair = counted.pairs[Rater("human", "ada"), Rater("human", "grace")]
     assert pair.units == looks == PAIRS_OF_A_RANKING
     assert pair.agreement == pytest.approx(pairwise(ada, grace), abs=0.03)
-    assert found.pairs[Rater("human", "ada"), Rater("human", "mary")].agreement == 1
+    assert counted.pairs[Rater("human", "ada"), Rater("human", "mary")].agreement == 1
 
 
 def test_pairs_of_a_long_ranking_are_different_and_as_many_as_may_be() -> None:
@@ -214,13 +215,14 @@ def test_pairs_of_a_long_ranking_are_different_and_as_many_as_may_be() -> None:
 def test_figures_of_very_many_raters_are_bounded_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.labels.agreement.MOST_RATERS", 5)
     monkeypatch.setattr("service.labels.agreement.MOST_PAIRED", 3)
-    found = Agreement([label({"value": "up"}, f"rater {n}", kind="thumbs") for n in range(9)])
-    assert [rater.annotator for rater in found.raters] == [f"rater {n}" for n in range(5)]
-    assert len(found.left_out) == 4 and found.labels == 9
-    assert len(found.pairs) == 3
-    everyone = found.everyone.agreement.figure()
+    counted = Agreement([label({"value": "up"}, f"rater {n}", kind="thumbs") for n in range(9)])
+    expected = [f"rater {n}" for n in range(5)]
+    assert [rater.annotator for rater in counted.raters] == expected
+    assert len(counted.left_out) == 4 and counted.labels == 9
+    assert len(counted.pairs) == 3
+    everyone = counted.everyone.agreement.figure()
     assert everyone is not None and (everyone.estimate, everyone.n) == (1, 36)  # all of them, nevertheless
-    first = found.raters[Rater("human", "rater 0")].with_people.figure()
+    first = counted.raters[Rater("human", "rater 0")].with_people.figure()
     assert first is not None and first.n == 8
 
 
@@ -279,8 +281,8 @@ def test_people_agree_by_each_principle_whatever_order_they_saw() -> None:
         choice({"choice": "tie", "by_principle": {"kind": "first", "true": "tie"}}, "ada", prompt="B?"),
         choice({"choice": "tie", "by_principle": {"kind": "tie", "true": "unsure"}}, "bob", prompt="B?"),
     ]
-    found = Agreement(sorted(labels, key=lambda one: one.item))
-    kind, true = found.pooled.by_principle["kind"], found.pooled.by_principle["true"]
+    counted = Agreement(sorted(labels, key=lambda one: one.item))
+    kind, true = counted.pooled.by_principle["kind"], counted.pooled.by_principle["true"]
     assert (kind.coincidences.units, true.coincidences.units) == (2, 1)
     figure = kind.agreement.figure()
     assert figure is not None and (figure.estimate, figure.n) == (0.5, 2)
@@ -290,11 +292,11 @@ def test_people_agree_by_each_principle_whatever_order_they_saw() -> None:
 
 def test_unsure_is_counted_and_no_value() -> None:
     labels = [choice("unsure", "ada"), choice("first", "bob"), choice("first", "eve")]
-    found = Agreement(labels)
-    assert found.raters[Rater("human", "ada")].unsure == 1
+    counted = Agreement(labels)
+    assert counted.raters[Rater("human", "ada")].unsure == 1
     assert (
-        found.pooled.people.coincidences.labels == 2
-        and found.raters[Rater("human", "ada")].with_people.figure() is None
+        counted.pooled.people.coincidences.labels == 2
+        and counted.raters[Rater("human", "ada")].with_people.figure() is None
     )
 
 
@@ -304,10 +306,10 @@ def test_a_pair_of_which_one_is_unranked_is_no_unit_of_that_rater() -> None:
         label({"ranks": ranks}, str(n), kind="ranking", texts=texts)
         for n, ranks in enumerate(([1, 2, 3], [1, 2, None], [None, 1, 2]))
     ]
-    found = Agreement(labels)
+    counted = Agreement(labels)
     # a-b by two raters, b-c by two, a-c by one alone, which is no unit.
-    figure = found.pooled.people.agreement.figure()
-    assert found.pooled.people.coincidences.units == 2 and figure is not None and figure.estimate == 1
+    figure = counted.pooled.people.agreement.figure()
+    assert counted.pooled.people.coincidences.units == 2 and figure is not None and figure.estimate == 1
 
 
 async def test_measured_time_counts_where_there_is_one(api: Api) -> None:
@@ -335,14 +337,14 @@ def test_two_opposed_groups_agree_within_and_are_not_mixed() -> None:
             ("dan", "south", "second"),
         ):
             labels.append(choice(said, name, prompt=f"{n}?", group=group))
-    found = Agreement(labels)
-    assert found.is_of_several_groups and set(found.groups) == {"north", "south"}
-    for together in found.groups.values():
+    counted = Agreement(labels)
+    assert counted.is_of_several_groups and set(counted.groups) == {"north", "south"}
+    for together in counted.groups.values():
         figure = together.people.agreement.figure()
         assert figure is not None and (figure.estimate, figure.n) == (1, 4)
-    pooled = found.pooled.people.agreement.figure()
+    pooled = counted.pooled.people.agreement.figure()
     assert pooled is not None and pooled.estimate == pytest.approx(2 / 6), "who brings them together sees this"
-    within = found.raters[Rater("human", "ada")].within_group.figure()
+    within = counted.raters[Rater("human", "ada")].within_group.figure()
     assert within is not None and (within.estimate, within.n) == (1, 4)
     alone = Agreement(labels[:2])
     assert not alone.is_of_several_groups

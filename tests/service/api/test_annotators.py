@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.service.calls import Api, comparison, problem
+from tests.service.calls import Api, comparison, one_database, problem
 
 
 async def make(api: Api, **row: Any) -> dict[str, Any]:
@@ -38,6 +38,7 @@ async def test_a_changed_group_is_that_of_the_labels_after_it(api: Api) -> None:
     assert groups == ["nurses", "doctors"]
 
 
+@one_database
 @pytest.mark.parametrize(
     "row",
     [
@@ -101,10 +102,10 @@ async def test_erasing_leaves_labels_and_group_and_nothing_of_the_name_anywhere(
 
 async def everything(api: Api) -> str:
     """Every row of every table, as text."""
-    found = []
+    rows = []
     async with api.service.database.read() as connection:
         names = await connection.run_sync(lambda sync: sync.dialect.get_table_names(sync))
         for name in names:
-            found += [str(tuple(row)) for row in await connection.execute(text(f'SELECT * FROM "{name}"'))]
-    assert any("nurses" in row for row in found)
-    return "\n".join(found)
+            rows += [str(tuple(row)) for row in await connection.execute(text(f'SELECT * FROM "{name}"'))]
+    assert any("nurses" in row for row in rows)
+    return "\n".join(rows)

@@ -8,8 +8,8 @@ from tests.service.calls import Api, problem
 
 
 async def entries(api: Api, **filters: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await api.admin.get("/v1/audit", params=filters)).json()["items"]
-    return found
+    items: list[dict[str, Any]] = (await api.admin.get("/v1/audit", params=filters)).json()["items"]
+    return items
 
 
 async def test_every_change_is_there_once_by_whom_and_in_order(api: Api) -> None:
@@ -17,19 +17,19 @@ async def test_every_change_is_there_once_by_whom_and_in_order(api: Api) -> None
     ada = (await api.admin.post("/v1/annotators", json={"name": "Ada"})).json()["id"]
     await giver.patch(f"/v1/annotators/{ada}", json={"group": "nurses"})
     project = (await giver.post("/v1/projects", json={"name": "rivers", "kind": "thumbs"})).json()["id"]
-    found = await entries(api)
-    assert [(entry["action"], entry["target"]) for entry in found] == [
+    made = await entries(api)
+    assert [(entry["action"], entry["target"]) for entry in made] == [
         ("annotator.made", ada),
         ("annotator.changed", ada),
         ("project.made", project),
     ]
-    assert found[0]["key"] != found[1]["key"] == found[2]["key"]
-    assert found[1]["detail"] == {"changed": ["group"]}
-    assert await entries(api, action="project.made") == [found[2]]
-    assert await entries(api, target=ada) == found[:2]
-    assert await entries(api, key=found[0]["key"]) == [found[0]]
+    assert made[0]["key"] != made[1]["key"] == made[2]["key"]
+    assert made[1]["detail"] == {"changed": ["group"]}
+    assert await entries(api, action="project.made") == [made[2]]
+    assert await entries(api, target=ada) == made[:2]
+    assert await entries(api, key=made[0]["key"]) == [made[0]]
     assert await entries(api, since=(now() + timedelta(hours=1)).isoformat()) == []
-    assert await entries(api, since=found[1]["at"]) == found[1:]
+    assert await entries(api, since=made[1]["at"]) == made[1:]
 
 
 async def test_a_change_that_failed_is_not_there(api: Api) -> None:

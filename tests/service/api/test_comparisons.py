@@ -14,7 +14,7 @@ from service.bounds.watching import while_connected
 from service.refusals import Refusal
 from service.settings import EngineSettings, Settings
 from tests.factories import FakeEngine
-from tests.service.calls import Api, problem, running
+from tests.service.calls import Api, one_database, problem, running
 from tests.service.judges import constitution, in_groups, judged_by, scripted
 
 SHORT, LONG = "The Po.", "The Po, which flows through the north of Italy, among others."
@@ -38,10 +38,10 @@ async def ask(api: Api, status: int = 201, **more: Any) -> dict[str, Any]:
     body = {"prompt": "Name a river.", "responses": [SHORT, LONG], "constitution": "helpfulness"} | more
     answer = await api.admin.post("/v1/comparisons", json=body)
     assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
+    told: dict[str, Any] = answer.json()
     if status == 201:
-        ComparisonAnswer.model_validate(found)  # the route writes it without pydantic
-    return found
+        ComparisonAnswer.model_validate(told)  # the route writes it without pydantic
+    return told
 
 
 async def publish(api: Api, data: dict[str, Any]) -> None:
@@ -51,9 +51,8 @@ async def publish(api: Api, data: dict[str, Any]) -> None:
 async def test_the_probability_is_that_of_the_votes(api: Api) -> None:
     await publish(api, constitution())
     [judged] = (await ask(api, constitution="small"))["judgements"]
-    assert [(vote["principle"], vote["order"]) for vote in judged["votes"]] == [
-        (principle, order) for principle in ("p0", "p1") for order in ("given", "swapped")
-    ]
+    expected = [(principle, order) for principle in ("p0", "p1") for order in ("given", "swapped")]
+    assert [(vote["principle"], vote["order"]) for vote in judged["votes"]] == expected
     # Equal weights: the logistic of the mean of all log-odds, each clipped to 6.
     mean = sum(max(-6, min(6, vote["log_odds"])) for vote in judged["votes"]) / 4
     assert judged["probability"] == pytest.approx(1 / (1 + math.exp(-mean)))
@@ -61,61 +60,63 @@ async def test_the_probability_is_that_of_the_votes(api: Api) -> None:
 
 
 async def test_a_rule_decides_by_its_worth(api: Api) -> None:
-    found = await ask(api, engine="short")
-    [judged] = found["judgements"]
-    assert found["mode"] == "rm" and found["judge"] == "verify:max-words=3"
+    told = await ask(api, engine="short")
+    [judged] = told["judgements"]
+    assert told["mode"] == "rm" and told["judge"] == "verify:max-words=3"
     assert judged["probability"] == pytest.approx(1 / (1 + math.exp(-4)))  # rewards 4 and 0
-    assert found["rankings"] == [] and judged["votes"][0]["values"] == [4.0, 0.0]
+    assert told["rankings"] == [] and judged["votes"][0]["values"] == [4.0, 0.0]
 
 
 async def test_several_responses_are_ranked_and_equals_share_a_rank(api: Api) -> None:
-    found = await ask(api, engine="short", responses=[LONG, SHORT, "The Nile."])
-    [ranking] = found["rankings"]
+    told = await ask(api, engine="short", responses=[LONG, SHORT, "The Nile."])
+    [ranking] = told["rankings"]
     assert ranking["ranks"] == [2, 1, 1]
     assert ranking["strengths"][1] == pytest.approx(ranking["strengths"][2])
-    pairs = {(judged["first"], judged["second"]): judged["probability"] for judged in found["judgements"]}
+    pairs = {(judged["first"], judged["second"]): judged["probability"] for judged in told["judgements"]}
     assert pairs == {(0, 1): pytest.approx(0.01798621), (0, 2): pytest.approx(0.01798621), (1, 2): 0.5}
 
 
 async def test_a_judge_that_always_says_a_is_a_tie_and_shows_as_bias(api: Api) -> None:
-    found = await ask(api, engine="first", principles=2)
-    [judged] = found["judgements"]
+    told = await ask(api, engine="first", principles=2)
+    [judged] = told["judgements"]
     assert (judged["outcome"], judged["probability"]) == ("tie", 0.5)
-    assert found["bias"]["same_position"] == {"share": 1.0, "of": 2}
-    assert found["bias"]["first_lean"] == {"share": 1.0, "of": 4}
-    assert found["bias"]["order_disagreement"] == {"share": 1.0, "of": 1}
+    assert told["bias"]["same_position"] == {"share": 1.0, "of": 2}
+    assert told["bias"]["first_lean"] == {"share": 1.0, "of": 4}
+    assert told["bias"]["order_disagreement"] == {"share": 1.0, "of": 1}
 
 
 async def test_what_can_not_be_read_is_an_outcome_of_its_own(api: Api) -> None:
-    found = await ask(api, engine="broken", principles=1)
-    [judged] = found["judgements"]
+    told = await ask(api, engine="broken", principles=1)
+    [judged] = told["judgements"]
     assert (judged["outcome"], judged["probability"]) == ("unreadable", None)
     assert all(vote["log_odds"] is None and "nan" in vote["raw"] for vote in judged["votes"])
-    assert found["bias"]["unreadable"] == {"share": 1.0, "of": 2}
+    assert told["bias"]["unreadable"] == {"share": 1.0, "of": 2}
     ranked = await ask(api, engine="broken", principles=1, responses=["a", "b", "c"])
     assert ranked["rankings"] == [] and ranked["dropped"][0]["reason"] == "unreadable"
 
 
 async def test_groups_are_judged_apart(api: Api) -> None:
     await publish(api, in_groups("shared", "gardeners", "cooks"))
-    found = await ask(api, constitution="shared", responses=["a", "b", "c"])
-    assert [judged["group"] for judged in found["judgements"]] == ["gardeners", "cooks"] * 3
-    assert [ranking["group"] for ranking in found["rankings"]] == ["gardeners", "cooks"]
-    assert {vote["principle"] for j in found["judgements"] if j["group"] == "cooks" for vote in j["votes"]} == {"p1"}
+    told = await ask(api, constitution="shared", responses=["a", "b", "c"])
+    assert [judged["group"] for judged in told["judgements"]] == ["gardeners", "cooks"] * 3
+    assert [ranking["group"] for ranking in told["rankings"]] == ["gardeners", "cooks"]
+    assert {vote["principle"] for j in told["judgements"] if j["group"] == "cooks" for vote in j["votes"]} == {"p1"}
 
 
 async def test_it_is_stored_as_feedback_like_a_persons(api: Api) -> None:
-    found = await ask(api, responses=[SHORT, LONG, "The Nile."], principles=1)
-    for one, kind in [(j, "comparison") for j in found["judgements"]] + [(r, "ranking") for r in found["rankings"]]:
+    told = await ask(api, responses=[SHORT, LONG, "The Nile."], principles=1)
+    kinds = [(judgement, "comparison") for judgement in told["judgements"]]
+    kinds += [(ranking, "ranking") for ranking in told["rankings"]]
+    for one, kind in kinds:
         stored = (await api.admin.get(f"/v1/feedback/{one['id']}")).json()
-        assert (stored["kind"], stored["source"], stored["annotator"]) == (kind, "ai", found["judge"])
+        assert (stored["kind"], stored["source"], stored["annotator"]) == (kind, "ai", told["judge"])
         assert (stored["constitution"], stored["constitution_hash"]) == (
-            found["constitution"],
-            found["constitution_hash"],
+            told["constitution"],
+            told["constitution_hash"],
         )
-    first = (await api.admin.get(f"/v1/feedback/{found['judgements'][0]['id']}")).json()
+    first = (await api.admin.get(f"/v1/feedback/{told['judgements'][0]['id']}")).json()
     assert [response["text"] for response in first["responses"]] == [SHORT, LONG]
-    assert first["label"]["probability"] == found["judgements"][0]["probability"]
+    assert first["label"]["probability"] == told["judgements"][0]["probability"]
     assert len(first["label"]["votes"]) == 2
 
 
@@ -134,10 +135,11 @@ async def test_principles_by_id_by_number_or_all(api: Api) -> None:
 async def test_the_same_question_has_the_same_answer_in_every_form(api: Api) -> None:
     messages = [{"role": "user", "content": "Name a river."}]
     forms: list[Any] = ["Name a river.", messages, {"messages": messages}]
-    found = [await ask(api, prompt=prompt, responses=[SHORT, {"text": LONG, "model": "m"}]) for prompt in forms]
-    assert len({judged["probability"] for one in found for judged in one["judgements"]}) == 1
+    answers = [await ask(api, prompt=prompt, responses=[SHORT, {"text": LONG, "model": "m"}]) for prompt in forms]
+    assert len({judged["probability"] for one in answers for judged in one["judgements"]}) == 1
 
 
+@one_database
 @pytest.mark.parametrize(
     ("more", "where"),
     [
@@ -170,6 +172,7 @@ async def test_what_can_not_be_asked_is_refused_with_its_place(api: Api, more: d
     assert where == "" or any(fault["where"].startswith(where) for fault in document["faults"]), document
 
 
+@one_database
 @pytest.mark.parametrize("body", ['{"prompt": "a\\u0000b"}', '{"prompt": "\\ud800"}', "{", b'{"prompt": "\xff"}'])
 async def test_what_no_database_can_hold_is_refused_at_the_door(api: Api, body: str | bytes) -> None:
     headers = {"Content-Type": "application/json"}
@@ -189,6 +192,7 @@ async def test_an_engine_that_can_not_be_opened_is_503_and_tells_no_path(api: Ap
     assert int(answer.headers["retry-after"]) >= 1 and "nowhere" not in answer.text
 
 
+@one_database
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -307,8 +311,8 @@ async def test_work_that_is_done_is_answered() -> None:
 async def test_the_embedded_model_judges_for_real(embedded_model: Path, tmp_path: Path) -> None:
     settings = judged_by("", tmp_path, embedded=EngineSettings(spec="embedded?dtype=float32"))
     async with running(settings) as api:
-        found = await asyncio.gather(*(ask(api, principles=2, seed=seed) for seed in range(3)))
+        answers = await asyncio.gather(*(ask(api, principles=2, seed=seed) for seed in range(3)))
         shown = (await api.admin.get("/v1/engines")).json()["items"]
-    assert {one["mode"] for one in found} == {"contrast"}
-    assert all(judged["outcome"] in ("preference", "tie") for one in found for judged in one["judgements"])
-    assert shown[0]["open"] and shown[0]["model"] == found[0]["judge"]
+    assert {one["mode"] for one in answers} == {"contrast"}
+    assert all(judged["outcome"] in ("preference", "tie") for one in answers for judged in one["judgements"])
+    assert shown[0]["open"] and shown[0]["model"] == answers[0]["judge"]

@@ -11,7 +11,7 @@ from constitution import diff, load
 from service.store import constitutions as part
 from service.store.constitutions import Constitutions
 from service.store.tables import audit
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 from tests.service.judges import constitution
 
 YAML = {"Content-Type": "application/yaml"}
@@ -24,8 +24,8 @@ def text(**more: Any) -> str:
 async def publish(api: Api, content: str, status: int = 201) -> dict[str, Any]:
     answer = await api.admin.post("/v1/constitutions", content=content, headers=YAML)
     assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    told: dict[str, Any] = answer.json()
+    return told
 
 
 async def test_pages_hold_the_shipped_and_the_published_each_once(api: Api) -> None:
@@ -114,6 +114,7 @@ async def test_every_fault_is_told_with_line_and_key_and_no_folder(api: Api) -> 
     problem(await api.admin.get("/v1/constitutions/small"), 404, "not_found")
 
 
+@one_database
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -162,9 +163,9 @@ async def test_a_name_that_no_label_could_carry_is_refused(api: Api) -> None:
 async def test_lint_finds_faults_and_remarks_and_publishes_nothing(api: Api) -> None:
     reader = await api.client("read")
     content = text().replace("compare: compare 0", "compare: Is it kind?")
-    found = (await reader.post("/v1/lint", content=content, headers=YAML)).json()
-    assert found["ref"] == "small@1.0.0" and found["faults"] == []
-    assert any(remark["where"] == "p0.compare" for remark in found["remarks"])
+    told = (await reader.post("/v1/lint", content=content, headers=YAML)).json()
+    assert told["ref"] == "small@1.0.0" and told["faults"] == []
+    assert any(remark["where"] == "p0.compare" for remark in told["remarks"])
     broken = (await reader.post("/v1/lint", content=text(version="one"), headers=YAML)).json()
     assert broken["ref"] is None
     assert broken["faults"][0]["line"] == 2 and broken["faults"][0]["key"] == "version"
@@ -173,11 +174,12 @@ async def test_lint_finds_faults_and_remarks_and_publishes_nothing(api: Api) -> 
 
 async def test_a_difference_is_the_packages(api: Api) -> None:
     answer = await api.admin.get("/v1/constitutions/harmlessness@1.0.0/diff", params={"to": "harmlessness"})
-    found, expected = answer.json(), diff(load("harmlessness@1.0.0"), load("harmlessness"))
-    assert found["b"] == {"ref": expected.b.ref, "hash": expected.b.digest}
-    assert [one["id"] for one in found["reworded"]] == [one.id for one in expected.reworded]
-    assert found["added"] == [one.id for one in expected.added]
-    assert found["stale_digests"] == list(expected.stale_digests) != []
+    told, expected = answer.json(), diff(load("harmlessness@1.0.0"), load("harmlessness"))
+    assert told["b"] == {"ref": expected.b.ref, "hash": expected.b.digest}
+    wanted = [one.id for one in expected.reworded]
+    assert [one["id"] for one in told["reworded"]] == wanted
+    assert told["added"] == [one.id for one in expected.added]
+    assert told["stale_digests"] == list(expected.stale_digests) != []
     problem(await api.admin.get("/v1/constitutions/hhh/diff", params={"to": "nobody"}), 404, "not_found")
 
 

@@ -14,7 +14,7 @@ from service import engines as part
 from service.answers.judges import CritiqueAnswer
 from service.settings import Settings
 from tests.factories import FakeEngine
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 from tests.service.judges import constitution, judged_by, scripted
 
 RUDE, KIND = "You can't read.", "Let us look at the recipe together."
@@ -37,21 +37,21 @@ def settings(migrated_url: str, tmp_path: Path) -> Settings:
 async def ask(api: Api, status: int = 201, **more: Any) -> dict[str, Any]:
     answer = await api.admin.post("/v1/critiques", json=ASKED | more)
     assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
+    told: dict[str, Any] = answer.json()
     if status == 201:
-        CritiqueAnswer.model_validate(found)  # the route writes it without pydantic
-    return found
+        CritiqueAnswer.model_validate(told)  # the route writes it without pydantic
+    return told
 
 
 def events(text: str) -> list[tuple[str, Any]]:
     """The events of a stream, as a client reads them."""
-    found = []
+    named = []
     for block in text.strip("\n").split("\n\n"):
         lines = [line for line in block.split("\n") if not line.startswith(":")]
         if lines:
             [event, data] = lines
-            found.append((event.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
-    return found
+            named.append((event.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return named
 
 
 async def stream(api: Api, headers: dict[str, str] | None = None, **more: Any) -> list[tuple[str, Any]]:
@@ -61,39 +61,39 @@ async def stream(api: Api, headers: dict[str, str] | None = None, **more: Any) -
 
 
 async def test_a_critique_alone_leaves_the_response_as_it_is(api: Api) -> None:
-    found = await ask(api)
-    [one] = found["rounds"]
+    told = await ask(api)
+    [one] = told["rounds"]
     assert (one["critique"]["text"], one["critique"]["outcome"], one["outcome"]) == ("It blames.", "critique", None)
-    assert found["final"] == RUDE and len(found["ids"]) == 1
-    stored = (await api.admin.get(f"/v1/feedback/{found['ids'][0]}")).json()
+    assert told["final"] == RUDE and len(told["ids"]) == 1
+    stored = (await api.admin.get(f"/v1/feedback/{told['ids'][0]}")).json()
     assert (stored["kind"], stored["source"], stored["label"]["text"]) == ("critique", "ai", "It blames.")
     assert stored["principle"] == one["critique"]["principle"]
     assert stored["constitution_hash"] == load("helpfulness").digest
 
 
 async def test_rounds_go_on_from_each_others_revisions(api: Api) -> None:
-    found = await ask(api, revise=True, rounds=2)
-    assert [one["response"]["text"] for one in found["rounds"]] == [KIND, "Longer, and kind."]
-    assert [one["critique"]["round"] for one in found["rounds"]] == [0, 1]
-    assert found["final"] == "Longer, and kind."
-    stored = [(await api.admin.get(f"/v1/feedback/{id}")).json() for id in found["ids"]]
+    told = await ask(api, revise=True, rounds=2)
+    assert [one["response"]["text"] for one in told["rounds"]] == [KIND, "Longer, and kind."]
+    assert [one["critique"]["round"] for one in told["rounds"]] == [0, 1]
+    assert told["final"] == "Longer, and kind."
+    stored = [(await api.admin.get(f"/v1/feedback/{id}")).json() for id in told["ids"]]
     assert [one["kind"] for one in stored] == ["critique", "correction"] * 2
     assert [one["responses"][0]["text"] for one in stored] == [RUDE, RUDE, KIND, KIND]
     assert stored[1]["label"]["text"] == KIND and stored[1]["label"]["better"] is False
 
 
 async def test_the_principles_drawn_are_those_of_a_run(api: Api) -> None:
-    found = await ask(api, rounds=2, seed=3)
+    told = await ask(api, rounds=2, seed=3)
     principles = load("helpfulness").principles
     key = Prompt(messages=(Message(role="user", content=str(ASKED["prompt"])),)).key
     expected = [sample(principles, seed=3, prompt=f"{key}:0", round=r, k=1)[0].id for r in range(2)]
-    assert [one["critique"]["principle"] for one in found["rounds"]] == expected
+    assert [one["critique"]["principle"] for one in told["rounds"]] == expected
 
 
 async def test_principles_that_are_given_are_taken_in_their_order(api: Api) -> None:
     assert (await api.admin.post("/v1/constitutions", json=constitution(principles=3))).status_code == 201
-    found = await ask(api, constitution="small", principles=["p2", "p0"])
-    assert [one["critique"]["principle"] for one in found["rounds"]] == ["p2", "p0"]
+    told = await ask(api, constitution="small", principles=["p2", "p0"])
+    assert [one["critique"]["principle"] for one in told["rounds"]] == ["p2", "p0"]
 
 
 async def test_no_fault_found_and_nothing_said_are_outcomes(api: Api) -> None:
@@ -103,20 +103,21 @@ async def test_no_fault_found_and_nothing_said_are_outcomes(api: Api) -> None:
         "nothing_to_revise",
         None,
     )
-    found = await ask(api, engine="silent", revise=True)
-    assert found["rounds"][0]["critique"]["outcome"] == "unreadable" and found["final"] == RUDE
+    told = await ask(api, engine="silent", revise=True)
+    assert told["rounds"][0]["critique"]["outcome"] == "unreadable" and told["final"] == RUDE
 
 
 @pytest.mark.parametrize("how", [{"stream": True}, {"headers": {"Accept": "text/event-stream"}}])
 async def test_stages_stream_and_the_last_event_is_the_whole_answer(api: Api, how: dict[str, Any]) -> None:
-    found = await stream(api, revise=True, rounds=2, **how)
-    assert [event for event, _ in found] == ["critique", "revision", "critique", "revision", "done"]
-    assert [data["text"] for _, data in found[:-1]] == ["It blames.", KIND, "It is short.", "Longer, and kind."]
-    assert [data["round"] for _, data in found[:-1]] == [0, 0, 1, 1]
-    whole = found[-1][1]
+    streamed = await stream(api, revise=True, rounds=2, **how)
+    assert [event for event, _ in streamed] == ["critique", "revision", "critique", "revision", "done"]
+    assert [data["text"] for _, data in streamed[:-1]] == ["It blames.", KIND, "It is short.", "Longer, and kind."]
+    assert [data["round"] for _, data in streamed[:-1]] == [0, 0, 1, 1]
+    whole = streamed[-1][1]
     CritiqueAnswer.model_validate(whole)
     assert whole["final"] == "Longer, and kind."
-    assert [data["principle"] for _, data in found[:-1:2]] == [r["critique"]["principle"] for r in whole["rounds"]]
+    expected = [r["critique"]["principle"] for r in whole["rounds"]]
+    assert [data["principle"] for _, data in streamed[:-1:2]] == expected
     assert (await api.admin.get(f"/v1/feedback/{whole['ids'][0]}")).status_code == 200
 
 
@@ -126,14 +127,14 @@ async def test_text_with_odd_line_breaks_stays_one_event(api: Api, monkeypatch: 
             return Completion("one\u2028two\x85three\r\nfour", "stop")
 
     monkeypatch.setattr(part, "open_engine", lambda spec: Odd())
-    found = await stream(api, stream=True)
-    assert found[0][1]["text"] == "one\u2028two\x85three\r\nfour"
+    streamed = await stream(api, stream=True)
+    assert streamed[0][1]["text"] == "one\u2028two\x85three\r\nfour"
 
 
 async def test_an_error_in_mid_stream_is_an_event_with_a_problem(api: Api) -> None:
-    found = await stream(api, engine="breaking", revise=True, stream=True)
-    assert [event for event, _ in found] == ["critique", "error"]
-    assert found[1][1]["type"] == "engine_error" and found[1][1]["status"] == 502
+    streamed = await stream(api, engine="breaking", revise=True, stream=True)
+    assert [event for event, _ in streamed] == ["critique", "error"]
+    assert streamed[1][1]["type"] == "engine_error" and streamed[1][1]["status"] == 502
     assert (await api.admin.get("/v1/feedback")).json()["items"] == []
 
 
@@ -196,6 +197,7 @@ async def test_a_client_that_leaves_a_stream_ends_the_work(api: Api, monkeypatch
     assert (await api.admin.get("/v1/feedback")).json()["items"] == []
 
 
+@one_database
 @pytest.mark.parametrize(
     ("more", "where"),
     [

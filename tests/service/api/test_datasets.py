@@ -116,8 +116,9 @@ async def test_a_version_is_what_it_says_and_stays_so(api: Api) -> None:
     assert (await build(api))["sha256"] != made["sha256"]
     assert (folder / "pairs.jsonl").read_bytes() == content
     assert (await api.admin.get("/v1/datasets/rivers/1")).json() == made
-    found = (await api.admin.get("/v1/datasets")).json()["items"]
-    assert [(version["name"], version["version"]) for version in found] == [("rivers", i) for i in (1, 2, 3)]
+    versions = (await api.admin.get("/v1/datasets")).json()["items"]
+    expected = [("rivers", i) for i in (1, 2, 3)]
+    assert [(version["name"], version["version"]) for version in versions] == expected
     first = (await api.admin.get("/v1/datasets", params={"limit": 2, "name": "rivers"})).json()
     rest = (await api.admin.get("/v1/datasets", params={"limit": 2, "cursor": first["next"]})).json()
     assert [version["version"] for version in rest["items"]] == [3]
@@ -134,7 +135,8 @@ async def test_trainers_read_what_is_built(api: Api) -> None:
 
 
 async def test_building_reads_a_few_labels_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    await given(api, *(comparison(f"{i}?", "first") for i in range(7)), *(comparison(f"{i}?") for i in range(7)))
+    first = [comparison(f"{i}?", "first") for i in range(7)]
+    await given(api, *first, *(comparison(f"{i}?") for i in range(7)))
     whole = await build(api, aggregation="soft")
     monkeypatch.setattr(snapshot, "ROWS_READ", 3)
     assert (await build(api, aggregation="soft"))["sha256"] == whole["sha256"]

@@ -22,8 +22,8 @@ def settings(migrated_url: str, tmp_path: Path) -> Settings:
 
 async def test_names_kinds_and_modes_without_addresses(api: Api) -> None:
     answer = await api.admin.get("/v1/engines")
-    found = {one["name"]: (one["kind"], one["mode"], one["default"], one["open"]) for one in answer.json()["items"]}
-    assert found == {
+    by_name = {one["name"]: (one["kind"], one["mode"], one["default"], one["open"]) for one in answer.json()["items"]}
+    assert by_name == {
         "judge": ("scripted", "verdict", True, False),
         "server": ("openai", "logprob", False, False),
         "short": ("verify", "rm", False, False),

@@ -15,7 +15,12 @@ from tests.service.calls import Api, comparison, problem
 
 def judged(number: int, probability: float, judge: str = "judge", **more: Any) -> dict[str, Any]:
     """A judge's comparison, as a job stores it."""
-    choice = "tie" if probability == 0.5 else "first" if probability > 0.5 else "second"
+    if probability == 0.5:
+        choice = "tie"
+    elif probability > 0.5:
+        choice = "first"
+    else:
+        choice = "second"
     vote = {"principle": "p", "principle_digest": HASH, "judge": judge, "mode": "logprob", "order": "given"}
     return {
         "kind": "comparison",

@@ -15,7 +15,7 @@ from service.labels.label_query import FeedbackFilter, selected
 from service.outward.metrics import FEEDBACK
 from service.store.database import Database, Rows, take_turn
 from service.store.tables import feedback, items, now, retractions
-from tests.service.calls import Api, comparison, problem
+from tests.service.calls import Api, comparison, one_database, problem
 
 RATING = {"value": 4, "scale": {"min": 1, "max": 5}}
 LABELS: dict[str, Any] = {
@@ -81,6 +81,7 @@ async def test_the_same_responses_in_another_order_are_the_same_item_and_keep_th
     assert len(await page(api, item=first["item"])) == 2
 
 
+@one_database
 @pytest.mark.parametrize(
     ("change", "where", "word"),
     [
@@ -192,9 +193,9 @@ async def test_pages_follow_each_other_in_the_order_of_storing(api: Api) -> None
     seen, cursor = [], None
     while True:
         params = {"limit": 3} | ({"cursor": cursor} if cursor else {})
-        found = (await api.admin.get("/v1/feedback", params=params)).json()
-        seen.append([row["prompt"]["messages"][0]["content"][-1] for row in found["items"]])
-        if (cursor := found["next"]) is None:
+        page = (await api.admin.get("/v1/feedback", params=params)).json()
+        seen.append([row["prompt"]["messages"][0]["content"][-1] for row in page["items"]])
+        if (cursor := page["next"]) is None:
             break
     assert seen == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
     for bad in ("?", "AAAA", "LTE", "OTk5OTk5OTk5OTk5OTk5OTk5OTk"):
@@ -252,6 +253,7 @@ async def test_a_retracted_label_is_kept_and_marked(api: Api) -> None:
     assert [entry["target"] for entry in entries] == [id]
 
 
+@one_database
 @pytest.mark.parametrize(
     "body",
     [b"{", b"\xff", b'{"kind": "thumbs\\u0000"}', b'["\\ud800"]', b'{"kind": NaN}', b"[" * 100_000],

@@ -10,16 +10,16 @@ from sqlalchemy import func, insert, select, text
 from service.jobs.kinds import KINDS
 from service.settings import EngineSettings, Settings
 from service.store.tables import audit, jobs, models, now
-from tests.service.calls import Api, problem, running
+from tests.service.calls import Api, one_database, problem, running
 from tests.service.jobs.processes import request, script, submit
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     spec = script(tmp_path / "script.yaml")
     engines = {"scripted": EngineSettings(spec=spec), "rule": EngineSettings(spec="verify:max-words=5")}
     clusters = {"big": "ray://127.0.0.1:10001?gpus=1"}
-    return Settings(database=database_url, data=tmp_path / "data", engines=engines, clusters=clusters, worker=False)
+    return Settings(database=migrated_url, data=tmp_path / "data", engines=engines, clusters=clusters, worker=False)
 
 
 async def workflows(api: Api) -> int:
@@ -161,6 +161,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@one_database
 @pytest.mark.parametrize("change, told", BAD)
 async def test_requests_that_can_not_be_done_are_refused(api: Api, change: dict[str, Any], told: str) -> None:
     document = problem(await api.admin.post("/v1/jobs", json=request(1, **change)), 422, "invalid")

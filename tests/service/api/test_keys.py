@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 
 
 async def test_a_key_is_told_once_and_works(api: Api) -> None:
@@ -47,13 +47,13 @@ async def test_a_key_can_only_belong_to_an_annotator_who_is_there(api: Api) -> N
 async def test_pages_hold_every_key_once(api: Api) -> None:
     for number in range(4):
         await api.admin.post("/v1/keys", json={"name": f"{number}", "scopes": ["read"]})
-    found: list[str] = []
+    ids: list[str] = []
     page = (await api.admin.get("/v1/keys?limit=2")).json()
     while page["next"]:
-        found += [key["id"] for key in page["items"]]
+        ids += [key["id"] for key in page["items"]]
         page = (await api.admin.get(f"/v1/keys?limit=2&cursor={page['next']}")).json()
-    found += [key["id"] for key in page["items"]]
-    assert len(found) == 5 and found == sorted(set(found))
+    ids += [key["id"] for key in page["items"]]
+    assert len(ids) == 5 and ids == sorted(set(ids))
     problem(await api.admin.get("/v1/keys?cursor=!!!"), 422, "invalid")
 
 
@@ -63,6 +63,7 @@ async def test_no_key_and_a_wrong_one_are_refused(api: Api) -> None:
     problem(await api.with_key("cai_0123_guess").get("/v1/keys"), 401, "unauthorized")
 
 
+@one_database
 @pytest.mark.parametrize(
     ("body", "status"),
     [

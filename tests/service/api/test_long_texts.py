@@ -100,8 +100,8 @@ async def test_what_was_stored_before_the_bound_is_read_everywhere(api: Api) -> 
     task = (await ada.post(f"/v1/projects/{answer['id']}/tasks/next")).json()["task"]
     assert len(task["prompt"][0]["content"]) == 100_000
     assert (await ada.post(f"/v1/tasks/{task['id']}/answer", json={"label": "first"})).status_code == 201
-    found = (await api.admin.get(f"/v1/projects/{answer['id']}/agreement")).json()
-    assert (found["items"], found["labels"]) == (1, 1)
+    agreement = (await api.admin.get(f"/v1/projects/{answer['id']}/agreement")).json()
+    assert (agreement["items"], agreement["labels"]) == (1, 1)
 
 
 async def test_who_has_no_key_can_not_make_the_server_hold_a_body(api: Api) -> None:

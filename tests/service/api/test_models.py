@@ -12,8 +12,8 @@ from tests.service.judges import judged_by
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
-    return judged_by(database_url, tmp_path, short=EngineSettings(spec="verify:max-words=3"))
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
+    return judged_by(migrated_url, tmp_path, short=EngineSettings(spec="verify:max-words=3"))
 
 
 async def add(api: Api, name: str, trainer: str = "reward", **more: Any) -> None:
@@ -75,8 +75,8 @@ async def test_a_trained_reward_model_judges_and_rewards_by_its_name(api: Api) -
     await add(api, "rm")
     texts = ["The Po.", "Paris, of course."]
     body = {"prompts": ["Name a river."] * 2, "responses": texts}
-    found = (await api.admin.post("/v1/rewards?engine=models/rm", json=body)).json()
+    told = (await api.admin.post("/v1/rewards?engine=models/rm", json=body)).json()
     asked = {"prompt": "Name a river.", "responses": texts, "constitution": "honesty", "engine": "models/rm"}
     compared = (await api.admin.post("/v1/comparisons", json=asked)).json()
     assert compared["judge"] == "models/rm" and str(folder) not in str(compared)
-    assert compared["judgements"][0]["votes"][0]["values"] == pytest.approx(found["rewards"], abs=1e-4)
+    assert compared["judgements"][0]["votes"][0]["values"] == pytest.approx(told["rewards"], abs=1e-4)

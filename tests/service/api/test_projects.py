@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from constitution import load
-from tests.service.calls import Api, comparison, problem
+from tests.service.calls import Api, comparison, one_database, problem
 
 ITEMS = [{"prompt": f"Name a river in country {i}.", "responses": ["The Po.", f"Paris {i}."]} for i in range(5)]
 
@@ -64,6 +64,7 @@ async def test_items_are_taken_from_feedback_once_each_and_only_those_that_fit(a
     assert few["progress"]["items"] == 1
 
 
+@one_database
 @pytest.mark.parametrize(
     ("change", "word"),
     [

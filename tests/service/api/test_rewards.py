@@ -19,7 +19,7 @@ from service import engines as part
 from service.rewards import verl_reward
 from service.settings import EngineSettings, Settings
 from tests.factories import FakeEngine
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 from tests.service.judges import constitution, in_groups, judged_by, scripted
 
 SHORT, LONG = "The Po.", "The Po, which flows through the north of Italy."
@@ -27,9 +27,9 @@ CHATML = "<|im_start|>user\nName a river.<|im_end|>\n<|im_start|>assistant\n"
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     return judged_by(
-        database_url,
+        migrated_url,
         tmp_path,
         short=EngineSettings(spec="verify:max-words=3"),
         judge=scripted(tmp_path, "hash"),
@@ -44,8 +44,8 @@ BOTH = {"prompts": ["Name a river."] * 2, "responses": [SHORT, LONG]}
 async def ask(api: Api, status: int = 200, body: Any = BOTH, query: dict[str, str] | None = None) -> dict[str, Any]:
     answer = await api.admin.post("/v1/rewards", params=query or {}, json=body)
     assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    told: dict[str, Any] = answer.json()
+    return told
 
 
 async def publish(api: Api, data: dict[str, Any]) -> None:
@@ -53,15 +53,15 @@ async def publish(api: Api, data: dict[str, Any]) -> None:
 
 
 async def test_a_rule_rewards_by_its_worth(api: Api) -> None:
-    found = await ask(api)
-    assert found["rewards"] == found["scores"] == [4.0, 0.0] and found["problems"] == [None, None]
+    told = await ask(api)
+    assert told["rewards"] == told["scores"] == [4.0, 0.0] and told["problems"] == [None, None]
 
 
 async def test_openrlhf_sends_whole_texts_and_reads_rewards_scores_and_logs(api: Api) -> None:
     queries = [f"{CHATML}{text}<|im_end|>" for text in (LONG, SHORT)]
     answer = await api.admin.post("/v1/rewards", json={"query": queries, "prompts": [CHATML] * 2, "labels": [None, ""]})
-    found = answer.json()
-    assert found["rewards"] == [0.0, 4.0] and found["scores"] == [0.0, 4.0] and found["extra_logs"] == {}
+    told = answer.json()
+    assert told["rewards"] == [0.0, 4.0] and told["scores"] == [0.0, 4.0] and told["extra_logs"] == {}
     alone = await api.admin.post("/v1/rewards", json={"query": queries})
     assert alone.json()["rewards"] == [0.0, 4.0]
 
@@ -70,8 +70,8 @@ async def test_the_visible_answer_is_rewarded(api: Api) -> None:
     thoughts = "Which river shall it be, of all those that there are?"
     opened = CHATML + "<think>\n"
     queries = [f"{opened}{thoughts}\n</think>\n\n{SHORT}<|im_end|>", f"{opened}{thoughts}"]
-    found = await ask(api, body={"query": queries, "prompts": [opened] * 2})
-    assert found["rewards"] == [4.0, None] and "no answer to reward" in found["problems"][1]
+    told = await ask(api, body={"query": queries, "prompts": [opened] * 2})
+    assert told["rewards"] == [4.0, None] and "no answer to reward" in told["problems"][1]
     assert (await ask(api, body={"query": queries}))["rewards"] == [4.0, None]
     written = [f"<think>{thoughts}</think>{SHORT}", f"<think>{thoughts}</think>{LONG}"]
     assert (await ask(api, body=BOTH | {"responses": written}))["rewards"] == [4.0, 0.0]
@@ -83,8 +83,8 @@ async def test_a_judge_without_log_probabilities_gives_no_rewards(api: Api, monk
 
     monkeypatch.setattr(part, "open_engine", lambda spec: Silent())
     await publish(api, constitution())
-    found = await ask(api, 422, query={"engine": "judge", "constitution": constitution()["name"]})
-    assert "log-probabilities" in str(found)
+    problem = await ask(api, 422, query={"engine": "judge", "constitution": constitution()["name"]})
+    assert "log-probabilities" in str(problem)
 
 
 async def test_an_address_can_hold_the_key(api: Api) -> None:
@@ -98,20 +98,25 @@ async def test_an_address_can_hold_the_key(api: Api) -> None:
         problem(answer, 401, "unauthorized")
 
 
+def certain(digit: int) -> Score:
+    """The score of a judge that is sure of a digit."""
+    return Score(tuple(0.0 if i == digit else -math.inf for i in range(10)), 1)
+
+
 async def test_a_judge_gives_the_mean_expected_score_by_weight(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     class Digits(FakeEngine):
         """Says 2 for the first principle and 5 for the second, for sure."""
 
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
             digits = [2 if "statement 0" in path[-1].content else 5 for path, _, _ in reads(tree)]
-            return tuple(Score(tuple(0.0 if i == digit else -math.inf for i in range(10)), 1) for digit in digits)
+            return tuple(map(certain, digits))
 
     monkeypatch.setattr(part, "open_engine", lambda spec: Digits())
     data = constitution()
     data["principles"][1]["weight"] = "3"
     await publish(api, data)
-    found = await ask(api, query={"engine": "judge", "constitution": "small"})
-    assert found["rewards"] == [pytest.approx((3 * 1 + 6 * 3) / 4)] * 2  # a digit d is the score d + 1
+    told = await ask(api, query={"engine": "judge", "constitution": "small"})
+    assert told["rewards"] == [pytest.approx((3 * 1 + 6 * 3) / 4)] * 2  # a digit d is the score d + 1
 
 
 async def test_no_answers_reward_depends_on_the_others(api: Api) -> None:
@@ -124,9 +129,9 @@ async def test_no_answers_reward_depends_on_the_others(api: Api) -> None:
 
 async def test_what_can_not_be_read_is_null_and_where_nothing_can_it_is_an_error(api: Api) -> None:
     await publish(api, constitution(principles=1))
-    found = await ask(api, query={"engine": "half", "constitution": "small"})
-    assert sorted(reward is None for reward in found["rewards"]) == [False, True]
-    assert sorted(problem is None for problem in found["problems"]) == [False, True]
+    told = await ask(api, query={"engine": "half", "constitution": "small"})
+    assert sorted(reward is None for reward in told["rewards"]) == [False, True]
+    assert sorted(problem is None for problem in told["problems"]) == [False, True]
     document = await ask(api, 502, query={"engine": "broken", "constitution": "small"})
     assert "can't be read" in document["detail"]
 
@@ -147,8 +152,8 @@ async def test_heads_are_chosen_by_group_and_a_long_answer_costs_itself_only(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(part, "open_engine", lambda spec: Heads())
-    found = await ask(api, query={"group": "cooks"})
-    assert found["rewards"] == [7.0, None] and found["problems"] == [None, "the chat is too long"]
+    told = await ask(api, query={"group": "cooks"})
+    assert told["rewards"] == [7.0, None] and told["problems"] == [None, "the chat is too long"]
     document = await ask(api, 422)
     assert "cooks, gardeners" in document["detail"]
     document = await ask(api, 422, body={"prompts": ["?"], "responses": [LONG]}, query={"group": "cooks"})
@@ -175,6 +180,7 @@ async def test_groups_of_a_constitution_are_never_averaged(api: Api) -> None:
     assert rewards[0] != rewards[1]
 
 
+@one_database
 @pytest.mark.parametrize(
     ("query", "body", "where"),
     [
@@ -270,25 +276,25 @@ GROUP: dict[str, Any] = {
 async def compared(api: Api, status: int = 200, query: dict[str, str] | None = None, **change: Any) -> dict[str, Any]:
     answer = await api.admin.post("/v1/rewards/compare", params=query or {"engine": "judge"}, json=GROUP | change)
     assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    told: dict[str, Any] = answer.json()
+    return told
 
 
 async def test_siblings_are_compared_in_nemo_gym_s_shape(api: Api) -> None:
-    found = await compared(api)
-    assert sum(found["rewards"]) == pytest.approx(0, abs=1e-6) and len(set(found["rewards"])) == 3
-    assert all(error > 0 for error in found["errors"]) and found["problems"] == [None] * 3
-    assert found["metrics"]["comparisons"] == 3 == len(found["comparison_results"])
-    for result in found["comparison_results"]:
+    told = await compared(api)
+    assert sum(told["rewards"]) == pytest.approx(0, abs=1e-6) and len(set(told["rewards"])) == 3
+    assert all(error > 0 for error in told["errors"]) and told["problems"] == [None] * 3
+    assert told["metrics"]["comparisons"] == 3 == len(told["comparison_results"])
+    for result in told["comparison_results"]:
         assert 0 < result["probability"] < 1 and result["response_i"] < result["response_j"]
     again = await compared(api, query={"engine": "judge", "constitution": "helpfulness@1.0.0"}, principle=None)
-    assert again["rewards"] != found["rewards"]
+    assert again["rewards"] != told["rewards"]
 
 
 async def test_what_a_judge_can_t_compare_is_null_and_never_a_neutral_number(api: Api) -> None:
-    found = await compared(api, query={"engine": "broken"})
-    assert found["rewards"] == [None] * 3 and found["metrics"]["unread"] == 3
-    assert all("no comparison that could be read" in problem for problem in found["problems"])
+    told = await compared(api, query={"engine": "broken"})
+    assert told["rewards"] == [None] * 3 and told["metrics"]["unread"] == 3
+    assert all("no comparison that could be read" in problem for problem in told["problems"])
     alone = await compared(api, response_objs=["The Po."])
     assert alone["rewards"] == [None] and "no other answer" in alone["problems"][0]
 
@@ -315,9 +321,9 @@ async def test_a_policy_s_response_that_came_to_no_answer_costs_itself_alone(api
          "content": [{"type": "output_text", "text": text, "annotations": []}]}
         for text in (SHORT, LONG)
     ]  # fmt: skip
-    found = await compared(api, response_objs=[_response([thought]), *(_response([thought, m]) for m in said)])
-    assert found["rewards"][0] is None and "holds no answer" in found["problems"][0]
+    told = await compared(api, response_objs=[_response([thought]), *(_response([thought, m]) for m in said)])
+    assert told["rewards"][0] is None and "holds no answer" in told["problems"][0]
     both = await compared(api, response_objs=[SHORT, LONG])
-    assert found["rewards"][1:] == both["rewards"] and found["errors"][1:] == both["errors"]
-    [result] = found["comparison_results"]
+    assert told["rewards"][1:] == both["rewards"] and told["errors"][1:] == both["errors"]
+    [result] = told["comparison_results"]
     assert (result["response_i"], result["response_j"]) == (1, 2)

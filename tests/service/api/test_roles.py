@@ -53,7 +53,9 @@ async def test_gold_comes_at_its_turn_to_everyone_and_looks_like_work(api: Api) 
 
 
 def test_golds_turn_is_one_of_each_block_and_not_everybodys_the_same() -> None:
-    turns = {name: [is_golds_turn("p", name, done, 5) for done in range(50)] for name in ("a", "b", "c")}
+    turns = {}
+    for name in ("a", "b", "c"):
+        turns[name] = [is_golds_turn("p", name, done, 5) for done in range(50)]
     for of_one in turns.values():
         assert [sum(of_one[start : start + 5]) for start in range(0, 50, 5)] == [1] * 10
     assert len({tuple(of_one) for of_one in turns.values()}) == 3

@@ -15,7 +15,7 @@ from critic.feedback import ComparisonLabel, RankingLabel, RatingLabel
 from critic.feedback.kinds.critique import CritiqueLabel, Span
 from service.labels.tasks.shown import order, turned_back
 from service.store.tables import leases, now, tasks
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 
 Task = dict[str, Any]
 
@@ -109,7 +109,8 @@ async def test_no_task_is_given_to_more_annotators_than_labels_are_wanted(api: A
     counts = Counter(task["id"] for task in got if task is not None)
     assert sum(counts.values()) == 4 and max(counts.values()) <= 2
     again = await asyncio.gather(*(next_task(person, id) for person in people))
-    assert [task and task["id"] for task in again] == [task and task["id"] for task in got]
+    expected = [task and task["id"] for task in got]
+    assert [task and task["id"] for task in again] == expected
     assert (await api.admin.get(f"/v1/projects/{id}")).json()["progress"]["leased"] == 4
 
 
@@ -205,9 +206,9 @@ async def test_the_same_answer_sent_twice_is_one_label(api: Api) -> None:
     id = await project(api, 1)
     task = await leased(ada, id)
     named = {"Idempotency-Key": "k"}
-    found = await asyncio.gather(*(answer(ada, task, "first", **named) for _ in range(5)))
-    assert {response.status_code for response in found} == {201}
-    assert len({response.json()["id"] for response in found}) == 1
+    answers = await asyncio.gather(*(answer(ada, task, "first", **named) for _ in range(5)))
+    assert {response.status_code for response in answers} == {201}
+    assert len({response.json()["id"] for response in answers}) == 1
     assert len((await api.admin.get("/v1/feedback")).json()["items"]) == 1
 
 
@@ -232,11 +233,12 @@ async def test_every_kind_is_answered_in_its_projects_form(
     id = await project(api, 0, **asked, items=[item])
     response = await answer(ada, await leased(ada, id), label)
     assert response.status_code == 201, response.text
-    found = (await api.admin.get(f"/v1/feedback/{response.json()['id']}")).json()["label"]
+    kept = (await api.admin.get(f"/v1/feedback/{response.json()['id']}")).json()["label"]
     scale = stored.pop("scale", {})
-    assert found.items() >= stored.items() and found.get("scale", {}).items() >= scale.items()
+    assert kept.items() >= stored.items() and kept.get("scale", {}).items() >= scale.items()
 
 
+@one_database
 @pytest.mark.parametrize(
     ("asked", "label", "word"),
     [

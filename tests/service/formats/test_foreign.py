@@ -1,6 +1,7 @@
 """Foreign files as their projects write them, in our own words."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ def read(name: str, rows: object, tmp_path: Path, suffix: str = ".jsonl", **opti
     return list(format_of(name, options).read(path))
 
 
-def only(found: list[Found]) -> Feedback:
-    (label,) = found
+def only(labels: list[Found]) -> Feedback:
+    (label,) = labels
     assert isinstance(label, Feedback), label
     return label
 
@@ -74,8 +75,8 @@ def test_trl(row: dict[str, Any], expected: object, tmp_path: Path) -> None:
 
 
 def test_plain_texts_without_a_common_beginning_have_no_prompt(tmp_path: Path) -> None:
-    (found,) = read("trl", [{"chosen": "Nile", "rejected": "Po"}], tmp_path)
-    assert isinstance(found, Broken) and found.reason == "empty_prompt"
+    (row,) = read("trl", [{"chosen": "Nile", "rejected": "Po"}], tmp_path)
+    assert isinstance(row, Broken) and row.reason == "empty_prompt"
 
 
 @pytest.mark.parametrize(
@@ -151,8 +152,8 @@ def test_hh_rlhf(tmp_path: Path) -> None:
     ],
 )
 def test_hh_rlhf_refuses_by_name(chosen: str, rejected: str, reason: str, tmp_path: Path) -> None:
-    (found,) = read("hh-rlhf", [{"chosen": chosen, "rejected": rejected}], tmp_path)
-    assert isinstance(found, Broken) and found.reason == reason
+    (row,) = read("hh-rlhf", [{"chosen": chosen, "rejected": rejected}], tmp_path)
+    assert isinstance(row, Broken) and row.reason == reason
 
 
 @pytest.mark.parametrize("text", ["The Po.\n\nHuman: I like it.", "\n\nAssistant: The Po."])
@@ -161,6 +162,11 @@ def test_hh_rlhf_writes_no_forged_turn(text: str, tmp_path: Path) -> None:
     lost = format_of("hh-rlhf").write("pairs", [row], tmp_path / "file.jsonl")
     assert lost == {"skipped_unlike_a_transcript": 1}
     assert (tmp_path / "file.jsonl").read_bytes() == b""
+
+
+def in_parts(messages: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
+    """Messages whose contents are lists of parts."""
+    return [{"role": m["role"], "content": [{"type": "text", "value": m["content"]}]} for m in messages]
 
 
 @pytest.mark.parametrize(
@@ -180,12 +186,8 @@ def test_hh_rlhf_writes_no_forged_turn(text: str, tmp_path: Path) -> None:
         ({"instruction": "Name a river.", "input": "", "chosen": "The Nile.", "rejected": "The Po."}, COMPARED),
         (
             {
-                "chosen_messages": [
-                    {"role": m["role"], "content": [{"type": "text", "value": m["content"]}]} for m in NILE
-                ],
-                "rejected_messages": [
-                    {"role": m["role"], "content": [{"type": "text", "value": m["content"]}]} for m in PO
-                ],
+                "chosen_messages": in_parts(NILE),
+                "rejected_messages": in_parts(PO),
             },
             COMPARED,
         ),
@@ -204,7 +206,7 @@ def test_llama_factory(row: dict[str, Any], expected: object, tmp_path: Path) ->
 def test_llama_factory_refuses_pictures_and_tools(tmp_path: Path) -> None:
     tool = {"messages": [{"role": "narrator", "content": "{}"}, *NILE], "label": True}
     picture = {"messages": [{"role": "user", "content": [{"type": "image", "value": "x"}]}, NILE[1]], "label": True}
-    reasons = [found.reason for found in read("llama-factory", [tool, picture], tmp_path) if isinstance(found, Broken)]
+    reasons = [row.reason for row in read("llama-factory", [tool, picture], tmp_path) if isinstance(row, Broken)]
     assert reasons == ["role_order", "bad_prompt"]
 
 
@@ -222,8 +224,8 @@ def test_oasst_trees(tmp_path: Path) -> None:
         node("Unranked.", synthetic=True),
         node("Gone.", "assistant", node("Where?", "prompter"), deleted=True, rank=2),
     )
-    found = read("oasst", [{"message_tree_id": "t", "prompt": tree}], tmp_path)
-    labels = [said(label) for label in found if isinstance(label, Feedback)]
+    rows = read("oasst", [{"message_tree_id": "t", "prompt": tree}], tmp_path)
+    labels = [said(label) for label in rows if isinstance(label, Feedback)]
     assert labels == [
         ("Name a river.", ["The Po.", "The Nile."], (2, 1)),
         ("Name a river.", ["The Po."], "up"),
@@ -232,24 +234,24 @@ def test_oasst_trees(tmp_path: Path) -> None:
         ("Name a river.", ["The Nile."], 0.75),
         ("Name a river.", [], "The Nile."),
     ]
-    (gone,) = [broken for broken in found if isinstance(broken, Broken)]
+    (gone,) = [broken for broken in rows if isinstance(broken, Broken)]
     assert (gone.where, gone.reason) == ("file.jsonl:1:Gone", "deleted")
 
 
 def test_oasst_goes_down_the_tree(tmp_path: Path) -> None:
     deeper = node("And?", "prompter", node("The Ob."))
-    found = read(
+    rows = read(
         "oasst", [{"prompt": node("Name a river.", "prompter", node("The Po.", "assistant", deeper))}], tmp_path
     )
-    last = found[-1]
+    last = rows[-1]
     assert isinstance(last, Feedback)
     assert [message.content for message in last.prompt.messages] == ["Name a river.", "The Po.", "And?"]
 
 
 def test_oasst_names_replies_that_are_no_alternatives(tmp_path: Path) -> None:
     same = [node("The Po.", rank=rank, synthetic=True) for rank in (0, 1)]
-    (found,) = read("oasst", [{"prompt": node("Name a river.", "prompter", *same)}], tmp_path)
-    assert isinstance(found, Broken) and "same text" in found.detail
+    (row,) = read("oasst", [{"prompt": node("Name a river.", "prompter", *same)}], tmp_path)
+    assert isinstance(row, Broken) and "same text" in row.detail
 
 
 def test_a_runs_exports_are_read(tmp_path: Path) -> None:
@@ -261,9 +263,12 @@ def test_a_runs_exports_are_read(tmp_path: Path) -> None:
         judgements=[judgement(both_orders("short", 1.0, 0.5), 0.25), judgement([], None)],
         revisions=[[revision("short", "Nile."), revision("kind", None, round=1)]],
     )
-    found = read("jsonl", list(feedback_records(made, provenance())), tmp_path)
-    expected = [
-        label.model_copy(update={"responses": tuple(r.model_copy(update={"finish": "given"}) for r in label.responses)})
-        for label in from_row(made, provenance())
-    ]
-    assert found == expected
+    labels = read("jsonl", list(feedback_records(made, provenance())), tmp_path)
+    expected = []
+    for label in from_row(made, provenance()):
+        expected.append(
+            label.model_copy(
+                update={"responses": tuple(r.model_copy(update={"finish": "given"}) for r in label.responses)}
+            )
+        )
+    assert labels == expected

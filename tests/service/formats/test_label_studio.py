@@ -56,7 +56,7 @@ def test_a_ranking_of_a_list(tmp_path: Path) -> None:
 
 
 def test_ratings_name_their_response(tmp_path: Path) -> None:
-    found = read(
+    labels = read(
         tmp_path,
         annotated(
             result("rating", {"rating": 4}, "stars", "response_2"),
@@ -65,7 +65,7 @@ def test_ratings_name_their_response(tmp_path: Path) -> None:
             result("rating", {"rating": 9}, "stars", "response_1"),
         ),
     )
-    second, first, nobody, over = found
+    second, first, nobody, over = labels
     assert isinstance(second, Feedback) and isinstance(second.label, RatingLabel)
     assert (second.label.value, second.label.response, second.label.scale.max) == (4, 1, 5)
     assert isinstance(first, Feedback) and isinstance(first.label, RatingLabel) and first.label.response == 0
@@ -75,28 +75,28 @@ def test_ratings_name_their_response(tmp_path: Path) -> None:
 
 def test_predictions_are_a_models(tmp_path: Path) -> None:
     said = {"model_version": "judge-1", "score": 0.75, "result": [result("pairwise", {"selected": "right"})]}
-    (found,) = read(tmp_path, {"id": 1, "data": DATA, "annotations": [], "predictions": [said]})
-    assert isinstance(found, Feedback) and isinstance(found.label, ComparisonLabel)
-    assert (found.source, found.annotator, found.label.probability) == ("ai", "judge-1", 0.25)
+    (label,) = read(tmp_path, {"id": 1, "data": DATA, "annotations": [], "predictions": [said]})
+    assert isinstance(label, Feedback) and isinstance(label.label, ComparisonLabel)
+    assert (label.source, label.annotator, label.label.probability) == ("ai", "judge-1", 0.25)
 
 
 def test_json_min(tmp_path: Path) -> None:
-    (found,) = read(tmp_path, {"id": 1, **DATA, "annotator": 3, "annotation_id": 7, "pw": [{"selected": "left"}]})
-    assert isinstance(found, Feedback) and found.annotator == "3"
-    assert isinstance(found.label, ComparisonLabel) and found.label.choice == "first"
+    (label,) = read(tmp_path, {"id": 1, **DATA, "annotator": 3, "annotation_id": 7, "pw": [{"selected": "left"}]})
+    assert isinstance(label, Feedback) and label.annotator == "3"
+    assert isinstance(label.label, ComparisonLabel) and label.label.choice == "first"
 
 
 def test_other_names_of_fields(tmp_path: Path) -> None:
     data = {"q": "Name a river.", "one": "The Nile.", "two": "The Po."}
     task = annotated(result("pairwise", {"selected": "left"}), data=data)
-    (found,) = read(tmp_path, task, prompt="q", responses=["one", "two"])
-    assert isinstance(found, Feedback) and found.responses[0].text == "The Nile."
+    (label,) = read(tmp_path, task, prompt="q", responses=["one", "two"])
+    assert isinstance(label, Feedback) and label.responses[0].text == "The Nile."
     (unnamed,) = read(tmp_path, task)
     assert isinstance(unnamed, Broken) and unnamed.reason == "no_responses" and "q, one, two" in unnamed.detail
 
 
 def test_what_is_no_label_is_named(tmp_path: Path) -> None:
-    found = read(
+    rows = read(
         tmp_path,
         annotated(result("pairwise", {"selected": "left"}), was_cancelled=True),
         annotated(result("choices", {"choices": ["good"]})),
@@ -105,7 +105,7 @@ def test_what_is_no_label_is_named(tmp_path: Path) -> None:
         {"id": 5, "data": {"response_1": "a", "response_2": "b"}, "annotations": []},
         {"id": 6, **DATA},
     )
-    reasons = [row.reason if isinstance(row, Broken) else row for row in found]
+    reasons = [row.reason if isinstance(row, Broken) else row for row in rows]
     assert reasons == ["not_submitted", "unknown_question", "no_label", "bad_choice", "no_prompt", "no_label"]
 
 
@@ -123,8 +123,8 @@ def test_what_is_written_comes_back_and_ties_are_counted(tmp_path: Path) -> None
     assert lost == {"skipped_comparison": 1, "skipped_thumbs": 1}
     assert len(json.loads(file.read_text())) == 2, "one task for all labels of the same responses"
     # A row that was refused has no such method, and fails the test.
-    found = [label.model_copy(update={"where": ""}) for label in format_of("label-studio").read(file)]  # type: ignore[union-attr]
-    assert sorted(map(repr, found)) == sorted(map(repr, (labels[0], labels[1], labels[3], labels[4])))
+    back = [label.model_copy(update={"where": ""}) for label in format_of("label-studio").read(file)]  # type: ignore[union-attr]
+    assert sorted(map(repr, back)) == sorted(map(repr, (labels[0], labels[1], labels[3], labels[4])))
 
 
 def test_tasks_of_before_version_1_are_read_and_those_that_nobody_labelled_are_named(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ def read(name: str, rows: list[Any], tmp_path: Path, **options: Any) -> list[Fou
     return list(format_of(name, options).read(path))
 
 
-def reasons(found: list[Found]) -> list[str]:
-    return [row.reason for row in found if isinstance(row, Broken)]
+def reasons(rows: list[Found]) -> list[str]:
+    return [row.reason for row in rows if isinstance(row, Broken)]
 
 
 def tree(rank: Any, thumbs: Any, quality: Any) -> dict[str, Any]:
@@ -44,18 +44,18 @@ def tree(rank: Any, thumbs: Any, quality: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("number", [int, float])
 def test_oassts_numbers_are_whole_however_they_are_written(number: Any, tmp_path: Path) -> None:
-    found = read("oasst", [tree(number, number(3), number(1))], tmp_path)
-    assert all(isinstance(row, Feedback) for row in found)
-    assert [row.kind for row in found if isinstance(row, Feedback)] == ["ranking", *["thumbs"] * 3, "rating"]
+    rows = read("oasst", [tree(number, number(3), number(1))], tmp_path)
+    assert all(isinstance(row, Feedback) for row in rows)
+    assert [row.kind for row in rows if isinstance(row, Feedback)] == ["ranking", *["thumbs"] * 3, "rating"]
 
 
 def test_oassts_numbers_that_are_none_are_named_and_cost_themselves(tmp_path: Path) -> None:
-    found = read("oasst", [tree(lambda place: place + 0.5, 1001, 7)], tmp_path)
-    assert reasons(found) == ["bad_label", "bad_label", "bad_label", "bad_rating"]
-    details = " ".join(row.detail for row in found if isinstance(row, Broken))
+    rows = read("oasst", [tree(lambda place: place + 0.5, 1001, 7)], tmp_path)
+    assert reasons(rows) == ["bad_label", "bad_label", "bad_label", "bad_rating"]
+    details = " ".join(row.detail for row in rows if isinstance(row, Broken))
     assert "rank is 0.5" in details and "1,001 times +1" in details and "7" in details
-    found = read("oasst", [tree(lambda place: None, -1, None)], tmp_path)
-    assert reasons(found) == ["bad_label"] and "-1 times" in str(found)
+    rows = read("oasst", [tree(lambda place: None, -1, None)], tmp_path)
+    assert reasons(rows) == ["bad_label"] and "-1 times" in str(rows)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def turn(part: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["llama-factory", "jsonl"])
 def test_texts_of_parts_are_read_and_missing_ones_are_no_empty_ones(name: str, tmp_path: Path) -> None:
     good, other, bad = read(name, [turn({"text": ASK}), turn({"value": ASK}), turn({"txet": ASK})], tmp_path)
-    for found in (good, other):
-        assert isinstance(found, Feedback) and found.prompt.messages[0].content == ASK
+    for label in (good, other):
+        assert isinstance(label, Feedback) and label.prompt.messages[0].content == ASK
     assert isinstance(bad, Broken) and bad.reason == "bad_prompt"
 
 
@@ -108,22 +108,22 @@ def test_a_run_export_without_its_text_is_refused(row: dict[str, Any], reason: s
 
 def test_a_foreign_source_is_no_origin(tmp_path: Path) -> None:
     row = {"prompt": ASK, "chosen": "An oak.", "rejected": "A tulip.", "source": "a forum"}
-    (found,) = read(
+    (label,) = read(
         "jsonl",
         [
             row,
         ],
         tmp_path,
     )
-    assert isinstance(found, Feedback) and found.source == "human"
-    (found,) = read("jsonl", [row | {"source": "ai"}], tmp_path)
-    assert isinstance(found, Feedback) and found.source == "ai"
+    assert isinstance(label, Feedback) and label.source == "human"
+    (label,) = read("jsonl", [row | {"source": "ai"}], tmp_path)
+    assert isinstance(label, Feedback) and label.source == "ai"
 
 
 def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
     row = {"q": ASK, "good": "An oak.", "bad": "A tulip."}
-    (found,) = read("trl", [row], tmp_path, columns="prompt=q,chosen=good,rejected=bad")
-    assert isinstance(found, Feedback) and [one.text for one in found.responses] == ["An oak.", "A tulip."]
+    (label,) = read("trl", [row], tmp_path, columns="prompt=q,chosen=good,rejected=bad")
+    assert isinstance(label, Feedback) and [one.text for one in label.responses] == ["An oak.", "A tulip."]
 
 
 def test_whatever_a_row_holds_it_costs_itself_only(tmp_path: Path) -> None:
@@ -138,9 +138,9 @@ def test_whatever_a_row_holds_it_costs_itself_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("winner", "kind"), [("tie (bothbad)", "both_bad"), ("both_bad", "both_bad"), ("tie", None)])
 def test_an_arenas_tie_says_that_both_are_bad(winner: str, kind: str | None, tmp_path: Path) -> None:
     row = {"prompt": ASK, "response_a": "A tulip.", "response_b": "A rose.", "winner": winner}
-    (found,) = read("jsonl", [row], tmp_path)
-    assert isinstance(found, Feedback) and isinstance(found.label, ComparisonLabel)
-    assert (found.label.choice, found.label.tie_kind) == ("tie", kind)
+    (label,) = read("jsonl", [row], tmp_path)
+    assert isinstance(label, Feedback) and isinstance(label.label, ComparisonLabel)
+    assert (label.label.choice, label.label.tie_kind) == ("tie", kind)
 
 
 @pytest.mark.parametrize("said", [5, ["kind"], [{"principle": "kind"}], [{"principle": "kind", "choice": "best"}]])
@@ -172,9 +172,9 @@ def test_thoughts_that_a_label_has_no_place_for_are_counted(name: str, tmp_path:
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in (row, plain, row, {"prompt": 3} | row | {"prompt": 3})))
     reading = format_of(name).read(path)
-    found = list(reading)
-    assert sum(isinstance(one, Feedback) for one in found) >= 3
-    assert reading.thoughts == sum(isinstance(one, Feedback) for one in found) - 1, "refused rows are named anyway"
+    labels = list(reading)
+    assert sum(isinstance(one, Feedback) for one in labels) >= 3
+    assert reading.thoughts == sum(isinstance(one, Feedback) for one in labels) - 1, "refused rows are named anyway"
 
 
 def test_thoughts_that_a_label_keeps_are_not_counted(tmp_path: Path) -> None:
@@ -182,5 +182,5 @@ def test_thoughts_that_a_label_keeps_are_not_counted(tmp_path: Path) -> None:
     kept = label.model_copy(update={"responses": (label.responses[0].model_copy(update={"reasoning": "Hm."}),)})
     (tmp_path / "in.jsonl").write_text(kept.model_dump_json() + "\n")
     reading = format_of("jsonl").read(tmp_path / "in.jsonl")
-    [found] = reading
-    assert isinstance(found, Feedback) and found.responses[0].reasoning == "Hm." and reading.thoughts == 0
+    [back] = reading
+    assert isinstance(back, Feedback) and back.responses[0].reasoning == "Hm." and reading.thoughts == 0

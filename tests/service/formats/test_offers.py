@@ -73,9 +73,8 @@ def test_a_run_in_every_format(name: str, format: Any, tmp_path: Path) -> None:
     assert written.table == ("pairs" if "pairs" in form.tables else "feedback")
     comparisons = [label for label in form.read(out, "ai") if isinstance(label, Feedback)]
     comparisons = [label for label in comparisons if label.kind == "comparison"]
-    assert [label.prompt.messages[-1].content for label in comparisons] == [
-        row(i).prompt.messages[0].content for i in range(3)
-    ]
+    expected = [row(i).prompt.messages[0].content for i in range(3)]
+    assert [label.prompt.messages[-1].content for label in comparisons] == expected
     for number, label in enumerate(comparisons):
         [(_, pair)] = label.rows()
         assert pair["chosen"] == [{"role": "assistant", "content": f"The Nile, {number}."}]

@@ -16,9 +16,9 @@ Read = tuple[list[Feedback], Counter[str]]
 
 def read(name: str, path: Path, **options: Any) -> Read:
     """The feedback, and how many rows were refused for which reason."""
-    found = list(format_of(name, options).read(path))
-    refused = Counter(row.reason for row in found if isinstance(row, Broken))
-    return [label for label in found if isinstance(label, Feedback)], refused
+    rows = list(format_of(name, options).read(path))
+    refused = Counter(row.reason for row in rows if isinstance(row, Broken))
+    return [label for label in rows if isinstance(label, Feedback)], refused
 
 
 def kinds(labels: list[Feedback]) -> Counter[str]:

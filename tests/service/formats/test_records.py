@@ -43,22 +43,22 @@ def _plain(label: Feedback, /, **fields: Any) -> Feedback:
 def test_a_comparison_comes_back_from_annotated_pairs(label: Feedback) -> None:
     assert isinstance(label.label, ComparisonLabel)
     kept = _plain(label, label=label.label.model_copy(update={"votes": ()}))
-    (found,), lost, _ = through("annotated-pairs", [kept])
-    assert isinstance(found, Feedback), found
-    assert found.model_copy(update={"where": ""}) == kept
+    (back,), lost, _ = through("annotated-pairs", [kept])
+    assert isinstance(back, Feedback), back
+    assert back.model_copy(update={"where": ""}) == kept
     assert not lost
 
 
 @given(feedbacks(["comparison", "ranking", "thumbs", "demonstration", "rating"]))
 def test_a_label_comes_back_from_argilla(label: Feedback) -> None:
     kept = _plain(label, annotator=ANN if label.source == "human" else "judge")
-    found, lost, _ = through("argilla", [kept])
+    labels, lost, _ = through("argilla", [kept])
     if any(reason.startswith("skipped") for reason in lost):
-        assert found == []
+        assert labels == []
         partial = isinstance(kept.label, RankingLabel) and None in kept.label.ranks
         assert partial or kept.kind in ("comparison", "rating")
         return
-    (back,) = found
+    (back,) = labels
     assert isinstance(back, Feedback), back
     assert _heart(back) == _heart(kept)
     assert _envelope(back) == _envelope(kept)
@@ -87,12 +87,12 @@ def test_annotated_pairs_are_one_comparison_a_pair(tmp_path: Path) -> None:
         feedback("comparison", {"choice": "tie"}, annotator="ann"),
         feedback("thumbs", {"value": "up"}),
     ]
-    found, lost, whole = through("annotated-pairs", labels)
+    read_back, lost, whole = through("annotated-pairs", labels)
     assert lost == {"skipped_second_label": 1, "skipped_thumbs": 1}
     (pair,) = whole["comparisons"]
     assert sorted(annotation["pref"] for annotation in pair["annotations"].values()) == ["a", "b"]
     assert {annotator["name"] for annotator in whole["annotators"].values()} == {"ann", "bob"}
-    turned = [(label.annotator, label.label.choice) for label in found if isinstance(label, Feedback)]  # type: ignore[attr-defined]  # a comparison
+    turned = [(label.annotator, label.label.choice) for label in read_back if isinstance(label, Feedback)]  # type: ignore[attr-defined]  # a comparison
     assert turned == [("ann", "first"), ("bob", "second")]
 
 
@@ -215,19 +215,19 @@ def test_argilla_records_hold_all_kinds_of_one_item() -> None:
         feedback("correction", {"text": "The river Po.", "response": 1}, annotator=ANN),
         feedback("rating", {"value": 3.5, "scale": {"min": 1, "max": 5}}, annotator=ANN),
     ]
-    found, lost, (made,) = through("argilla", labels)
+    read_back, lost, (made,) = through("argilla", labels)
     assert lost == {"skipped_second_suggestion": 1, "annotator": 1, "skipped_rating": 1}
     assert [answer["value"] for answer in made["responses"]["preference"]] == ["first", "second"]
     assert made["suggestions"]["preference"] == {"value": "second", "score": 0.75, "agent": "judge"}
     assert made["responses"]["correction_2"][0]["value"] == "The river Po."
-    assert len(found) == 5 and all(isinstance(label, Feedback) for label in found)
+    assert len(read_back) == 5 and all(isinstance(label, Feedback) for label in read_back)
 
 
 def test_groups_have_records_of_their_own() -> None:
     labels = [feedback("comparison", {"choice": "first"}, group=group, annotator=ANN) for group in ("north", "south")]
-    found, _, made = through("argilla", labels)
+    read_back, _, made = through("argilla", labels)
     assert [one["metadata"]["group"] for one in made] == ["north", "south"]
-    assert [label.group for label in found if isinstance(label, Feedback)] == ["north", "south"]
+    assert [label.group for label in read_back if isinstance(label, Feedback)] == ["north", "south"]
 
 
 def test_a_file_that_isnt_json(tmp_path: Path) -> None:

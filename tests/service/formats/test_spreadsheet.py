@@ -43,7 +43,9 @@ def xlsx(path: Path, rows: list[tuple[Any, ...]]) -> Path:
 
 
 def csv(path: Path, rows: list[tuple[Any, ...]], header: tuple[str, ...] = HEADER) -> Path:
-    lines = [",".join("" if cell is None else f'"{cell}"' for cell in row) for row in [header, *rows]]
+    lines = []
+    for row in [header, *rows]:
+        lines.append(",".join("" if cell is None else f'"{cell}"' for cell in row))
     path.write_text("\n".join(lines), "utf-8")
     return path
 
@@ -91,8 +93,8 @@ def test_everything_a_row_says(tmp_path: Path) -> None:
         "critique": "note",
         "demonstration": "better",
     }
-    found = list(format_of("spreadsheet", options).read(path))
-    assert [label.kind for label in found if isinstance(label, Feedback)] == [
+    labels = list(format_of("spreadsheet", options).read(path))
+    assert [label.kind for label in labels if isinstance(label, Feedback)] == [
         "rating",
         "thumbs",
         "critique",
@@ -161,7 +163,7 @@ def test_files_that_are_no_sheets(tmp_path: Path) -> None:
 
 
 def test_a_packed_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.formats.parts.xlsx.UNPACKED", 1000)
+    monkeypatch.setattr("critic.files.containers.sheets.UNPACKED", 1000)
     with pytest.raises(InputError, match="the limit is 1,000"):
         read(xlsx(tmp_path / "file.xlsx", ROWS))
 
@@ -186,5 +188,7 @@ def test_no_cells_break_the_reader(rows: list[tuple[Any, ...]]) -> None:
     from critic.files.sources import Raw
     from service.formats.base import Reading
 
-    raw = [Raw("x:1", {n: cell for n, cell in zip(HEADER, row, strict=True) if cell}) for row in rows]
-    assert all(isinstance(found, Feedback | Broken) for found in Reading(raw, "human", sheet._from_row))
+    raw = []
+    for row in rows:
+        raw.append(Raw("x:1", {n: cell for n, cell in zip(HEADER, row, strict=True) if cell}))
+    assert all(isinstance(label, Feedback | Broken) for label in Reading(raw, "human", sheet._from_row))

@@ -5,8 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,8 +13,10 @@ from typing import Any
 import httpx2
 import yaml
 
+from benchmarks.serving import Begin, Process
 from service.settings import EngineSettings, Settings
 from tests.service.calls import Api, running
+from tests.warm import CAI, forked
 
 BEAT = 0.5
 CONSTITUTION = "helpfulness@1.0.0"
@@ -44,26 +44,25 @@ def settings(folder: Path, database: str, **scripts: Any) -> Settings:
     )
 
 
-def start(folder: Path, settings: Settings, name: str = "worker") -> "subprocess.Popen[bytes]":
+def start(folder: Path, settings: Settings, name: str = "worker", begin: Begin = forked) -> Process:
     """Start ``cai worker``. Its log is ``NAME.log`` in ``folder``."""
     config = folder / "worker.yaml"
     config.write_text(json.dumps(settings.model_dump(mode="json")))
-    with (folder / f"{name}.log").open("ab") as log:
-        command = [sys.executable, "-m", "service.cli", "worker", "--config", str(config)]
-        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    return begin([CAI, "worker", "--config", str(config)], folder / f"{name}.log")
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
+def kill(process: Process) -> None:
     """End a process as a power cut would."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # one that has just begun has no group of its own yet
     process.wait()
 
 
 @contextlib.contextmanager
-def worker(folder: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+def worker(folder: Path, settings: Settings, begin: Begin = forked) -> Iterator[Process]:
     """A worker for the length of a ``with``."""
-    process = start(folder, settings)
+    process = start(folder, settings, begin=begin)
     try:
         yield process
     finally:
@@ -71,10 +70,10 @@ def worker(folder: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes
 
 
 @contextlib.asynccontextmanager
-async def working(folder: Path, settings: Settings) -> AsyncIterator[Api]:
+async def working(folder: Path, settings: Settings, begin: Begin = forked) -> AsyncIterator[Api]:
     """The application, with a worker beside it."""
     async with running(settings) as api:
-        with worker(folder, settings):
+        with worker(folder, settings, begin):
             yield api
 
 

@@ -27,7 +27,7 @@ def test_files_come_back_by_folder_and_name(store: Artifacts, tmp_path: Path) ->
     assert write(store, "jobs/a", "pairs.jsonl", content) == sha256(content).hexdigest()
     write(store, "jobs/a", "input/input.jsonl", b"in")
     write(store, "jobs/ab", "other.txt", b"another job's")
-    assert [(found.name, found.bytes) for found in store.listing("jobs/a")] == [
+    assert [(file.name, file.bytes) for file in store.listing("jobs/a")] == [
         ("input/input.jsonl", 2),
         ("pairs.jsonl", len(content)),
     ]
@@ -67,4 +67,4 @@ def test_a_folder_is_stored_without_checkpoints_and_hidden_files(store: Artifact
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     store.put_folder(tmp_path / "run", "models/a")
-    assert [found.name for found in store.listing("models/a")] == ["adapter/x.json", "model.safetensors"]
+    assert [file.name for file in store.listing("models/a")] == ["adapter/x.json", "model.safetensors"]

@@ -24,10 +24,12 @@ def test_every_setting_of_a_train_request_is_one_of_a_trainer() -> None:
     from trainers.methods.sft import SFTConfig
 
     configs = (SFTConfig, RewardConfig, DPOConfig, PPOConfig)
-    known = {field.name for config in configs for field in dataclasses.fields(config)}
-    assert set(TrainSettings.model_fields) <= known
+    settings = {}
+    for config in configs:
+        settings[config] = {field.name for field in dataclasses.fields(config)}
+    assert set(TrainSettings.model_fields) <= set().union(*settings.values())
     for name in TrainSettings.model_fields.keys() - SettingsOfAll.model_fields.keys():
-        having = [config for config in configs if name in {field.name for field in dataclasses.fields(config)}]
+        having = [config for config in configs if name in settings[config]]
         assert having and len(having) < len(configs), f"{name} is of all methods, or of none"
         choices = [get_args(get_type_hints(config)[name]) for config in having]
         asked = get_args(get_args(TrainSettings.model_fields[name].annotation)[0])

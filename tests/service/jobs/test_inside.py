@@ -46,7 +46,7 @@ async def _worker(others: set[int], seconds: float = 60) -> int:
 
 
 def _children() -> set[int]:
-    found: set[int] = set()
+    numbers: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        found.update(map(int, (task / "children").read_text().split()))
-    return found
+        numbers.update(map(int, (task / "children").read_text().split()))
+    return numbers

@@ -37,9 +37,8 @@ JOB = "job-1"
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    migrations._upgrade(parsed(database_url), "head")
-    engine = connect(parsed(database_url))
+def engine(migrated_url: str) -> Iterator[Engine]:
+    engine = connect(parsed(migrated_url))
     values = {"id": JOB, "kind": "generate", "request": {}, "state": "running", "attempt": 1, "epoch": 3}
     values |= {"progress": {}, "created_at": now()}
     transact(engine, lambda connection: connection.execute(insert(jobs).values(values)))
@@ -69,8 +68,8 @@ async def test_rows_come_back_in_order_whatever_order_they_ended_in(ledger: JobS
     await ledger.finish(preferred, "item-1", "plan")
     await ledger.finish(Quarantined(row=2, where="w", reason="too_long", detail="d"), "item-2", "plan")
     await asyncio.gather(*(ledger.finish(row(number), f"item-{number}", "plan") for number in range(3, 450)))
-    found = list(ledger.rows())
-    assert [one.row for one in found] == [1, *range(3, 451)] and found[0] == preferred
+    rows = list(ledger.rows())
+    assert [one.row for one in rows] == [1, *range(3, 451)] and rows[0] == preferred
     assert [one.row for one in ledger.quarantined()] == [2]
     assert ledger.counts(0, 1000) == {"rows": 449, "quarantined": 1, "pairs": 1}
     assert ledger.counts(2, 3) == {"rows": 1, "quarantined": 1, "pairs": 0}
@@ -104,9 +103,9 @@ async def test_a_batch_is_stored_whole_or_not_at_all(ledger: JobStore, engine: E
 
     good = asyncio.create_task(ledger.commit(KEY, ["answer"], 0.0))
     bad = asyncio.create_task(ledger.write(broken))
-    found = await asyncio.gather(good, bad, return_exceptions=True)
-    assert isinstance(found[1], IntegrityError)
-    assert (ledger.get(KEY) is None) == isinstance(found[0], IntegrityError)
+    outcomes = await asyncio.gather(good, bad, return_exceptions=True)
+    assert isinstance(outcomes[1], IntegrityError)
+    assert (ledger.get(KEY) is None) == isinstance(outcomes[0], IntegrityError)
 
 
 async def test_what_a_job_is_can_not_change_under_it(ledger: JobStore, engine: Engine) -> None:

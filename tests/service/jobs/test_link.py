@@ -25,7 +25,7 @@ from critic.engine import (
 )
 from critic.records import Message
 from service.engines import Engines, SharedEngine
-from service.jobs.worker.link import Link, LinkedEngines, Patience, serve
+from service.jobs.worker.link import LinkedEngines, Patience, WorkerLink, serve
 from service.settings import EngineSettings, Settings
 from service.store.database import Database
 from tests.factories import FakeEngine
@@ -41,13 +41,13 @@ TREE = Node(
 
 
 @asynccontextmanager
-async def linked(folder: Path, **scripts: object) -> AsyncIterator[tuple[Engines, LinkedEngines, Link]]:
+async def linked(folder: Path, **scripts: object) -> AsyncIterator[tuple[Engines, LinkedEngines, WorkerLink]]:
     spec = script(folder / "script.yaml", **scripts)
     settings = Settings(data=folder, engines={"scripted": EngineSettings(spec=spec)}, worker=False)
     ours, theirs = socket.socketpair()
     async with Engines(settings) as engines:
         serving = asyncio.create_task(serve(ours, settings, engines, PATIENCE))
-        link = await Link.open(theirs)
+        link = await WorkerLink.open(theirs)
         assert link.settings == settings
         async with Database(settings.url) as database, LinkedEngines(link, settings, database) as far:
             yield engines, far, link
@@ -156,7 +156,7 @@ async def test_where_the_server_is_gone_nothing_is_answered_wrongly(tmp_path: Pa
     ours, theirs = socket.socketpair()
     async with Engines(settings) as engines:
         serving = asyncio.create_task(serve(ours, settings, engines, PATIENCE))
-        link = await Link.open(theirs)
+        link = await WorkerLink.open(theirs)
         await link.ask("scripted", "about")
         asked = asyncio.create_task(link.ask("scripted", "complete", QUESTION))
         await asyncio.sleep(0.1)
@@ -182,7 +182,7 @@ async def test_a_worker_that_says_nothing_any_more_is_given_up_and_one_that_beat
     ours, theirs = socket.socketpair()
     async with Engines(settings) as engines:
         serving = asyncio.create_task(serve(ours, settings, engines, Patience(60, 2)))
-        link = await Link.open(theirs)
+        link = await WorkerLink.open(theirs)
         await asyncio.sleep(0.1)
         link._beating.cancel()  # as where its process was stopped: the socket stays
         done, _ = await asyncio.wait([serving], timeout=30)

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,8 +16,7 @@ from service.store.database import database_url as parsed
 from service.store.tables import jobs, now
 from tests.service.calls import running
 from tests.service.jobs.processes import kill, settings, submit
-
-ROOT = Path(__file__).parents[3]
+from tests.warm import Warm
 
 
 @pytest.fixture
@@ -81,16 +78,20 @@ def test_rows_look_after_themselves(engine: Engine) -> None:
 async def test_a_job_that_kills_its_worker_again_and_again_fails(tmp_path: Path) -> None:
     service = settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}")
     (tmp_path / "worker.json").write_text(json.dumps(service.model_dump(mode="json")))
-    command = [sys.executable, "-m", "tests.service.jobs.dying_worker", str(tmp_path / "worker.json")]
+    log = tmp_path / "worker.log"
+
+    def started() -> Warm:
+        return Warm(["tests.service.jobs.dying_worker", str(tmp_path / "worker.json")], tmp_path, None, log, log)
+
     pair = {"prompt": "a", "chosen": "b", "rejected": "c"}
     async with running(service) as api:
         id = await submit(api.admin, {"kind": "export", "format": "trl", "input": {"rows": [pair]}})
-        deaths, process = 0, subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+        deaths, process = 0, started()
         try:
             while (job := (await api.admin.get(f"/v1/jobs/{id}")).json())["state"] in ("queued", "running"):
                 if process.poll() is not None:
                     deaths += 1
-                    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+                    process = started()
                 await asyncio.sleep(0.1)
         finally:
             kill(process)

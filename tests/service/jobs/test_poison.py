@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,24 +12,27 @@ from tests.service.calls import running
 from tests.service.jobs import processes
 from tests.service.jobs.poisoned_worker import FATAL
 from tests.service.jobs.processes import artifact, request, settings, submit
+from tests.warm import Warm
 
 
 @pytest.mark.slow
 async def test_a_row_that_kills_its_worker_is_quarantined(tmp_path: Path) -> None:
     service = settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}")
     (tmp_path / "worker.json").write_text(json.dumps(service.model_dump(mode="json")))
-    program = str(Path(processes.__file__).with_name("poisoned_worker.py"))
-    command = [sys.executable, program, str(tmp_path / "worker.json")]
-    root = str(Path(__file__).parents[3])
+    log = tmp_path / "worker.log"
+
+    def started() -> Warm:
+        return Warm(["tests.service.jobs.poisoned_worker", str(tmp_path / "worker.json")], tmp_path, None, log, log)
+
     async with running(service) as api:
         id = await submit(api.admin, request(12))
         deaths, deadline = 0, time.monotonic() + 600
-        process = subprocess.Popen(command, env={"PYTHONPATH": root, "PATH": ""}, start_new_session=True)
+        process = started()
         while (job := (await api.admin.get(f"/v1/jobs/{id}")).json())["state"] in ("queued", "running"):
             assert time.monotonic() < deadline, job
             if process.poll() is not None:
                 deaths += 1
-                process = subprocess.Popen(command, env={"PYTHONPATH": root, "PATH": ""}, start_new_session=True)
+                process = started()
             await asyncio.sleep(0.1)
         processes.kill(process)
         assert job["state"] == "done" and (job["progress"]["rows"], job["progress"]["quarantined"]) == (11, 1), job

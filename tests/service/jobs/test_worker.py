@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from critic.run.request import RunRequest
 from critic.run.retest import AT_LEAST
 from critic.run.run import run
+from service.settings import EngineSettings
 from service.store.tables import calls, workers
 from tests.service.calls import running
 from tests.service.conftest import Postgres
@@ -32,6 +33,7 @@ from tests.service.jobs.processes import (
     worker,
     working,
 )
+from tests.trainers.tiny import write_model
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +136,7 @@ async def test_a_cancelled_job_stops_within_seconds_and_goes_on_when_it_is_tried
     log = tmp_path / "calls.log"
     service = settings(tmp_path, database_url, latency=LATENCY, log=str(log))
     async with working(tmp_path, service) as api:
-        id = await submit(api.admin, request(300))
+        id = await submit(api.admin, request(150))
         await until(api.admin, id, "running")
         await called(log)
         assert (await api.admin.post(f"/v1/jobs/{id}/cancel")).json()["state"] == "cancelled"
@@ -143,14 +145,14 @@ async def test_a_cancelled_job_stops_within_seconds_and_goes_on_when_it_is_tried
         made = -1
         while made != (made := log.read_bytes().count(b"\n")):
             await asyncio.sleep(20 * LATENCY)
-        assert made < 300 * CALLS_A_ROW, "calls go on after the job was cancelled"
+        assert made < 150 * CALLS_A_ROW, "calls go on after the job was cancelled"
         async with api.service.database.read() as connection:
             assert (await connection.execute(select(func.count()).select_from(calls))).scalar_one() == stored
         assert (await api.admin.get(f"/v1/jobs/{id}")).json()["state"] == "cancelled"
 
         assert (await api.admin.post(f"/v1/jobs/{id}/retry")).json()["attempt"] == 2
         job = await until(api.admin, id, "done")
-        assert job["progress"]["rows"] == 300 and job["progress"]["calls"] == 300 * CALLS_A_ROW
+        assert job["progress"]["rows"] == 150 and job["progress"]["calls"] == 150 * CALLS_A_ROW
 
 
 async def test_a_poisoned_row_is_quarantined_and_another_engine_does_not_go_on(tmp_path: Path) -> None:
@@ -266,12 +268,20 @@ def commands() -> list[str]:
     return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-@pytest.mark.usefixtures("embedded_model")
 async def test_a_train_job_registers_a_model_and_dies_with_its_worker(tmp_path: Path) -> None:
     service = settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}")
+    tiny = EngineSettings(spec=f"hf:{write_model(tmp_path / 'model')}")
+    service = service.model_copy(update={"engines": {**service.engines, "tiny": tiny}})
     data = [{"prompt": f"Name river {number}.", "completion": "The Nile."} for number in range(8)]
-    asked: dict[str, Any] = {"kind": "train", "method": "sft", "name": "rivers", "data": [{"rows": data}]}
-    asked["settings"] = {"max_steps": 6, "per_device_train_batch_size": 1, "save_steps": 1, "max_length": 64}
+    asked: dict[str, Any] = {
+        "kind": "train",
+        "method": "sft",
+        "name": "rivers",
+        "model": "tiny",
+        "data": [{"rows": data}],
+    }
+    # So many steps, each saved, take much longer than it takes to see the first of them and to kill the worker.
+    asked["settings"] = {"max_steps": 40, "per_device_train_batch_size": 1, "save_steps": 1, "max_length": 256}
     async with running(service) as api:
         process = start(tmp_path, service)
         id = await submit(api.admin, asked)
@@ -279,6 +289,7 @@ async def test_a_train_job_registers_a_model_and_dies_with_its_worker(tmp_path: 
             await asyncio.sleep(0.1)
         process.kill()
         process.wait()
+        assert not (tmp_path / "data" / "artifacts" / "models" / id).exists(), "the job was done before the kill"
         while any("service.cli.child" in line and str(tmp_path) in line for line in commands()):
             await asyncio.sleep(0.1)
         with worker(tmp_path, service):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.calls import Api, comparison, problem
+from tests.service.calls import Api, comparison, one_database, problem
 from tests.service.review.test_figures import labelled
 
 
@@ -14,12 +14,12 @@ async def test_a_decision_stands_beside_the_labels_and_the_last_one_holds(api: A
     route = f"/v1/projects/{id}/adjudications"
     first = (await api.admin.post(route, json={"item": item, "label": "tie", "reason": "Both will do."})).json()
     second = (await api.admin.post(route, json={"item": item, "label": "first", "reason": "Read it again."})).json()
-    found = (await api.admin.get(route)).json()["items"]
-    assert [(one["feedback"], one["reason"], one["holds"]) for one in found] == [
+    decisions = (await api.admin.get(route)).json()["items"]
+    assert [(one["feedback"], one["reason"], one["holds"]) for one in decisions] == [
         (second["feedback"], "Read it again.", True),
         (first["feedback"], "Both will do.", False),
     ]
-    assert found[0]["label"]["choice"] == "first"
+    assert decisions[0]["label"]["choice"] == "first"
     labels = (await api.admin.get("/v1/feedback", params={"item": item})).json()["items"]
     assert len(labels) == 4 and all(label["retracted"] is None for label in labels)
     assert labels[-1]["id"] == second["feedback"] and labels[-1]["project"] == id and labels[-1]["task"] is None
@@ -48,6 +48,7 @@ async def test_a_majority_gives_way_to_what_was_decided(api: Api) -> None:
     assert each["counts"]["labels"] == 8 and each["counts"]["dropped"] == {}
 
 
+@one_database
 @pytest.mark.parametrize(
     ("asked", "status"),
     [
@@ -116,7 +117,12 @@ async def test_labels_that_are_put_back_are_withdrawn_and_asked_for_again(api: A
 
 
 def judged(prompt: str, probability: float, judge: str = "j", **more: Any) -> dict[str, Any]:
-    choice = "tie" if probability == 0.5 else "first" if probability > 0.5 else "second"
+    if probability == 0.5:
+        choice = "tie"
+    elif probability > 0.5:
+        choice = "first"
+    else:
+        choice = "second"
     label = {"choice": choice, "probability": probability}
     return comparison(prompt, label, source="ai", annotator=judge, **more)
 
@@ -128,8 +134,8 @@ async def test_what_the_judge_is_least_sure_of_comes_first_and_goes_to_people(ap
     await api.admin.post("/v1/feedback", json=rows)
     await api.annotator("Ada")
     await api.admin.post("/v1/feedback", json=comparison("labelled?", "first", annotator="id-of-ada"))
-    found = (await api.admin.get("/v1/uncertain")).json()["items"]
-    assert [(one["prompt"], one["probability"]) for one in found] == [
+    uncertain = (await api.admin.get("/v1/uncertain")).json()["items"]
+    assert [(one["prompt"], one["probability"]) for one in uncertain] == [
         ("even?", 0.5),
         ("unsure?", 0.52),
         ("other?", 0.45),
@@ -138,7 +144,7 @@ async def test_what_the_judge_is_least_sure_of_comes_first_and_goes_to_people(ap
     mine = (await api.admin.get("/v1/uncertain", params={"judge": "k", "limit": 1})).json()["items"]
     assert [one["prompt"] for one in mine] == ["other?"]
     id = (await api.admin.post("/v1/projects", json={"name": "p", "kind": "comparison"})).json()["id"]
-    stored = [one["item"] for one in found[:2]]
+    stored = [one["item"] for one in uncertain[:2]]
     added = await api.admin.post(f"/v1/projects/{id}/items", json={"stored": stored})
     assert added.json() == {"added": 2}
     assert (await api.admin.post(f"/v1/projects/{id}/items", json={"stored": stored})).json() == {"added": 0}

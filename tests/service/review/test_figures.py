@@ -11,7 +11,7 @@ from service.labels.agreement import Rater, units
 from service.labels.label_query import StoredFeedback
 from service.review.agreement.contested import MostContested
 from service.review.agreement.judges import Groups, Judges
-from service.review.agreement.pace import Paces
+from service.review.agreement.pace import PaceCounter
 from tests.service.calls import Api, comparison, problem
 
 MONDAY = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -70,8 +70,8 @@ def test_groups_are_kept_apart() -> None:
     labels = [said("first", "ada"), said("first", "bo"), said("second", "cy"), said("second", "di")]
     of = {"ada": "nurses", "bo": "nurses", "cy": "cooks", "di": None}
     groups.add(list(units(labels)), {Rater("human", name): group for name, group in of.items()})
-    found = {(pair.first, pair.second): pair.agreement for pair in groups.figures()}
-    shares = {names: (share.estimate, share.n) for names, share in found.items() if share is not None}
+    by_pair = {(pair.first, pair.second): pair.agreement for pair in groups.figures()}
+    shares = {names: (share.estimate, share.n) for names, share in by_pair.items() if share is not None}
     assert shares == {
         ("nurses", "nurses"): (1.0, 1),
         ("cooks", "nurses"): (0.0, 2),
@@ -147,7 +147,7 @@ def session(annotator: str, minutes: Sequence[float]) -> list[StoredFeedback]:
 def test_a_break_begins_a_session_and_stages_are_of_places_in_it() -> None:
     labels = session("ada", [*range(30), 100, 101])
     seconds = {label.id: 10.0 if place < 25 else 40.0 for place, label in enumerate(labels)}
-    paces = Paces(seconds)
+    paces = PaceCounter(seconds)
     for place, label in enumerate(labels):
         other = said("first" if place < 25 else "second", "bo", prompt=f"{place}?")
         paces.add([label, other], list(units([label, other])))
@@ -194,21 +194,21 @@ async def test_progress_is_by_annotator_and_pool(api: Api) -> None:
     id, _ = await labelled(api)
     await api.annotator("Cy", "cooks")
     await api.admin.patch(f"/v1/projects/{id}", json={"assigned": ["id-of-ada", "id-of-bo", "id-of-cy"]})
-    found = (await api.admin.get(f"/v1/projects/{id}/progress")).json()
-    assert {name: found[name] for name in ("items", "done", "labels", "wanted", "leased")} == {
+    progress = (await api.admin.get(f"/v1/projects/{id}/progress")).json()
+    assert {name: progress[name] for name in ("items", "done", "labels", "wanted", "leased")} == {
         "items": 3,
         "done": 3,
         "labels": 6,
         "wanted": 6,
         "leased": 0,
     }
-    assert [(one["name"], one["labels"], one["paused"]) for one in found["annotators"]] == [
+    assert [(one["name"], one["labels"], one["paused"]) for one in progress["annotators"]] == [
         ("Ada", 3, False),
         ("Bo", 3, False),
         ("Cy", 0, False),
     ]
-    assert found["annotators"][0]["last_at"] is not None and found["annotators"][2]["last_at"] is None
-    assert found["pools"] == [
+    assert progress["annotators"][0]["last_at"] is not None and progress["annotators"][2]["last_at"] is None
+    assert progress["pools"] == [
         {"group": "cooks", "annotators": 2, "labels": 3, "items": 3},
         {"group": "nurses", "annotators": 1, "labels": 3, "items": 3},
     ]

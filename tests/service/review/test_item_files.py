@@ -27,9 +27,9 @@ def test_pairs_of_any_shape_are_items_and_bad_rows_are_named(tmp_path: Path) -> 
         {"prompt": "D?", "responses": ["one", "two", "three"]},
         {"prompt": "E?", "responses": ["same", "same"]},
     )
-    found = items_of(file, "comparison")
-    assert [len(item.responses) for item in found.items] == [2, 2]
-    assert found.left_out_count == 4 and found.left_out[0].where.endswith(":3")
+    read = items_of(file, "comparison")
+    assert [len(item.responses) for item in read.items] == [2, 2]
+    assert read.left_out_count == 4 and read.left_out[0].where.endswith(":3")
 
 
 def test_one_response_is_enough_for_a_rating_and_none_for_a_demonstration(tmp_path: Path) -> None:

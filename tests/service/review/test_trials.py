@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from critic.engine import Unavailable
 from service.settings import EngineSettings, Settings
+from service.web.manage import editor
 from service.web.rendering import csv as table
 from tests.service.calls import Api, comparison, problem
 from tests.service.jobs.processes import script
 from tests.service.review.test_figures import labelled
+from tests.service.web.test_safety import Page, signed_in
 
 DRAFT = """\
 name: draft
@@ -89,8 +92,8 @@ async def test_gold_answers_are_marked_by_annotator(api: Api) -> None:
         while (task := (await person.post(f"/v1/projects/{id}/tasks/next")).json()["task"]) is not None:
             place = task["responses"].index(wanted) if wanted in task["responses"] else 0
             await person.post(f"/v1/tasks/{task['id']}/answer", json={"label": ("first", "second")[place]})
-    found = (await api.admin.get(f"/v1/projects/{id}/gold")).json()["annotators"]
-    marks = {one["annotator"]: (one["right"]["estimate"], one["right"]["n"]) for one in found}
+    annotators = (await api.admin.get(f"/v1/projects/{id}/gold")).json()["annotators"]
+    marks = {one["annotator"]: (one["right"]["estimate"], one["right"]["n"]) for one in annotators}
     assert marks == {"id-of-ada": (1.0, 2), "id-of-bo": (0.0, 2)}
     progress = (await api.admin.get(f"/v1/projects/{id}/progress")).json()
     assert progress["items"] == 4  # gold is no work
@@ -101,3 +104,25 @@ def test_no_cell_of_a_table_is_a_formula() -> None:
     read = list(csv.DictReader(io.StringIO(bytes(table("t", rows).body).decode())))
     assert [row["name"] for row in read] == ["'=1+1", "'@x"]
     assert read[0]["share_low"] == "0.1" and read[0]["n"] == "-1" and read[1]["share_high"] == ""
+
+
+async def test_the_editor_tries_a_draft_on_its_page_and_keeps_the_text_where_a_judge_is_away(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.annotator("Ada")
+    rows = [comparison(f"By people {number}?", "first", annotator="id-of-ada") for number in range(4)]
+    await api.admin.post("/v1/feedback", json=rows)
+    browser = await signed_in(api, "admin")
+    token = Page((await browser.get("/constitutions/new")).text).csrf
+    form = {"csrf": token, "text": DRAFT, "act": "try", "principle": "short", "engine": "scripted"}
+    tried = (await browser.post("/constitutions/new", data=form)).text
+    assert tried.count("said by 1 person:") == 3 and "By people 3?" in tried and "By people 0?" not in tried
+    assert "compare: Which response is shorter?" in tried
+
+    async def away(*_: object) -> None:
+        raise Unavailable("the judge is away")
+
+    monkeypatch.setattr(editor, "tried", away)
+    refused = await browser.post("/constitutions/new", data=form)
+    assert refused.status_code >= 400 and "the judge is away" in refused.text
+    assert "compare: Which response is shorter?" in refused.text and 'value="short" selected' in refused.text

@@ -35,6 +35,16 @@ async def shared_site(tmp_path_factory: pytest.TempPathFactory, chromium: Path) 
     sys.setswitchinterval(interval)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def empty_site(shared_site: Site, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A server of a module's own, in which nothing is yet, and the shared browser."""
+    settings = Settings(data=tmp_path_factory.mktemp("empty-site"), worker=False)
+    async with serving(settings) as (url, service), httpx2.AsyncClient(base_url=url) as admin:
+        made = Site(url, service, shared_site.browser, admin)
+        admin.headers["Authorization"] = f"Bearer {await made.key('admin')}"
+        yield made
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(shared_site: Site) -> AsyncIterator[Site]:
     """The shared server and browser; the pages that a test opens are closed after it."""

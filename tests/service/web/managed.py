@@ -155,7 +155,7 @@ async def certificate(site: Site) -> str:
     made = Certificate(
         made="2026-11-01T00:00:00+00:00",
         judge=CertifiedJudge(name="judge-1", revision="0" * 64, settings=(), mode={"name": "logprob"}),
-        templates=binding.templates_sha256(),
+        templates=binding.templates_digest(),
         constitution=published.ref,
         constitution_hash=published.digest,
         principles={principle.id: principle.digest for principle in published.principles},

@@ -29,7 +29,7 @@ async def bound_here(api: Api, **changed: Any) -> Certificate:
     """A certificate of this very program, under a constitution that is published here."""
     published = await api.service.constitutions.get("hhh@1.0.0")
     here = {
-        "templates": binding.templates_sha256(),
+        "templates": binding.templates_digest(),
         "code": binding.code(),
         "constitution": published.ref,
         "constitution_hash": published.digest,
@@ -65,7 +65,7 @@ async def test_a_certificate_is_stored_by_its_file_and_says_whether_it_holds(api
         f"principle {first}",
     }
     # One under a constitution that isn't published here: nothing is said of it.
-    elsewhere = certificate(templates=binding.templates_sha256(), code=binding.code())
+    elsewhere = certificate(templates=binding.templates_digest(), code=binding.code())
     await stored(client, elsewhere)
     told = (await api.admin.get(f"/v1/certificates/{elsewhere.sha256}/standing")).json()
     assert told["is_void"] is False

@@ -14,6 +14,7 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, expect
 
 from benchmarks.serving import Served, start
+from tests import warm
 from tests.service.web.site import Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -55,7 +56,7 @@ async def until(admin: httpx2.AsyncClient, project: str, count: int) -> list[dic
 async def test_a_server_killed_under_a_browser_loses_and_doubles_nothing(
     browser: BrowserContext, tmp_path: Path
 ) -> None:
-    served = await asyncio.to_thread(start, tmp_path / "data", "", SETTINGS)
+    served = await asyncio.to_thread(start, tmp_path / "data", "", SETTINGS, begin=warm.forked)
     again: Served | None = None
     url = f"http://127.0.0.1:{served.port}"
     try:
@@ -79,7 +80,9 @@ async def test_a_server_killed_under_a_browser_loses_and_doubles_nothing(
             await expect(page.locator(".conversation")).to_contain_text("Name river 2.")
             await page.keyboard.press("4")  # nobody is there any more
             await expect(page.locator("#state")).to_contain_text("answer")
-            again = await asyncio.to_thread(start, tmp_path / "data", "", SETTINGS, served.key, served.port)
+            again = await asyncio.to_thread(
+                start, tmp_path / "data", "", SETTINGS, served.key, served.port, warm.forked
+            )
             await until(admin, compared, 3)
             for number in (3, 4):
                 await expect(page.locator(".conversation")).to_contain_text(f"Name river {number}.")

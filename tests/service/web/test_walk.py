@@ -17,7 +17,8 @@ MOST_BYTES = 600_000  # of all pictures
 async def test_the_walk_can_be_gone(site: Site, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     await walk(site, pictures, tmp_path)
-    assert {file.name for file in pictures.iterdir()} == {file.name for file in FOLDER.iterdir()}
+    expected = {file.name for file in FOLDER.iterdir()}
+    assert {file.name for file in pictures.iterdir()} == expected
 
 
 def test_the_pictures_are_those_of_the_page_and_small() -> None:

@@ -31,7 +31,7 @@ Penalty = Literal["k3-weighted", "k2", "k3"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AdvantageRule:
     """A line of the module's table. ``clip`` and ``clip_high`` are how far a ratio may fall below and rise above 1."""
 
     others: bool = False
@@ -44,15 +44,15 @@ class Rule:
 
 
 RULES = {
-    "grpo": Rule(),
-    "dr-grpo": Rule(scaled=False, average="budget"),
-    "rloo": Rule(others=True, scaled=False, ratio="answer"),
-    "dapo": Rule(average="token", clip_high=0.28, drops_flat=True),
-    "gspo": Rule(ratio="rooted", clip=3e-4, clip_high=4e-4),
+    "grpo": AdvantageRule(),
+    "dr-grpo": AdvantageRule(scaled=False, average="budget"),
+    "rloo": AdvantageRule(others=True, scaled=False, ratio="answer"),
+    "dapo": AdvantageRule(average="token", clip_high=0.28, drops_flat=True),
+    "gspo": AdvantageRule(ratio="rooted", clip=3e-4, clip_high=4e-4),
 }
 
 
-def advantages(rewards_A: Tensor, group_A: Tensor, rule: Rule) -> Tensor:
+def advantages(rewards_A: Tensor, group_A: Tensor, rule: AdvantageRule) -> Tensor:
     """Return the advantage of each answer, ``[A]``: its reward less the baseline, divided by the group's spread.
 
     A spread is the standard deviation with Bessel's correction. Every group has two answers or more.
@@ -87,7 +87,7 @@ def flat(rewards_A: Tensor, group_A: Tensor) -> Tensor:
 
 
 def token_losses(
-    new_M: Tensor, old_M: Tensor, advantages_M: Tensor, answer_M: Tensor, rule: Rule
+    new_M: Tensor, old_M: Tensor, advantages_M: Tensor, answer_M: Tensor, rule: AdvantageRule
 ) -> tuple[Tensor, Tensor]:
     """Return the clipped loss at each token, ``[M]``, and where it clips: see `policy_gradient.policy_loss`.
 
@@ -102,7 +102,7 @@ def token_losses(
     return clipped(log_ratio_M.exp(), advantages_M, rule.clip, rule.clip_high)
 
 
-def weights(answer_M: Tensor, rule: Rule, budget: int) -> tuple[Tensor, float]:
+def weights(answer_M: Tensor, rule: AdvantageRule, budget: int) -> tuple[Tensor, float]:
     """Return what each token counts, ``[M]``, and what the weighted losses of these answers are to be divided by.
 
     ``budget`` is the longest answer that may be written. The divisors of several batches are added up.

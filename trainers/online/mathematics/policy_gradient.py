@@ -47,12 +47,12 @@ def advantages(rewards_AT: Tensor, values_AT: Tensor, mask_AT: Tensor, gamma: fl
     values_AT = torch.where(mask_AT, values_AT, 0.0)
     rewards_AT = torch.where(mask_AT, rewards_AT, 0.0)
     after_A = values_AT.new_zeros(len(values_AT))
-    found, next_value_A = [], after_A
+    backwards, next_value_A = [], after_A
     for reward_A, value_A in zip(reversed(rewards_AT.unbind(1)), reversed(values_AT.unbind(1)), strict=True):
         after_A = reward_A + gamma * next_value_A - value_A + gamma * lam * after_A
         next_value_A = value_A
-        found.append(after_A)
-    return torch.stack(found[::-1], 1)
+        backwards.append(after_A)
+    return torch.stack(backwards[::-1], 1)
 
 
 def whiten(values_M: Tensor, among_M: Tensor) -> Tensor:

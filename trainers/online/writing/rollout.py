@@ -18,7 +18,7 @@ from critic.chats.chat import Chat
 from critic.engine import Completion, Sampling, no_answer
 from critic.local.proving.proof import WRITERS, Name
 from critic.local.trees import attention
-from critic.local.trees.decoding import Answer
+from critic.local.trees.decoding import GrowingAnswer
 from trainers import quantized
 from trainers.online.prompts import Ask
 
@@ -27,7 +27,7 @@ _PROMPT_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class RolloutTask:
     """One answer to write."""
 
     ask: Ask
@@ -46,7 +46,7 @@ class Sample:
     and ``parts`` are the rewards that it is made of.
     """
 
-    task: Task
+    task: RolloutTask
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     text: str
@@ -72,14 +72,14 @@ def without_answer(done: Completion) -> str:
     return no_answer(done) if done.reasoning is not None and not done.text.strip() else ""
 
 
-class Writer(Protocol):
+class RolloutWriter(Protocol):
     """Writes with a copy of the policy."""
 
     def refresh(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Take over these weights, by the names that they have in the model."""
         ...
 
-    def write(self, tasks: Sequence[Task]) -> list[Sample]:
+    def write(self, tasks: Sequence[RolloutTask]) -> list[Sample]:
         """Return one sample for each task, in order."""
         ...
 
@@ -99,7 +99,7 @@ class Copied:
 
     @torch.no_grad()
     def refresh(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """See `Writer`."""
+        """See `RolloutWriter`."""
         for name, weight in weights:
             self._weights[name].copy_(weight)
 
@@ -124,10 +124,12 @@ class HfWriter(Copied):
         attention.attend_by(self.model, attention.NAME if path == "packed" else attention.own(self.model))
 
     @torch.inference_mode()
-    def write(self, tasks: Sequence[Task]) -> list[Sample]:
-        """See `Writer`."""
+    def write(self, tasks: Sequence[RolloutTask]) -> list[Sample]:
+        """See `RolloutWriter`."""
         answers = [
-            Answer(task.ask.ids, Sampling(task.max_tokens, task.temperature), random.Random(task.seed), logprobs=[])
+            GrowingAnswer(
+                task.ask.ids, Sampling(task.max_tokens, task.temperature), random.Random(task.seed), logprobs=[]
+            )
             for task in tasks
         ]
         # A new one each time: what an earlier step left in the cache must not decide how this one is computed.
@@ -143,11 +145,11 @@ class HfWriter(Copied):
         return [self._sample(task, answer) for task, answer in zip(tasks, answers, strict=True)]
 
     def close(self) -> None:
-        """See `Writer`."""
+        """See `RolloutWriter`."""
 
-    def _joining(self, waiting: deque[Answer], free: int) -> list[Answer]:
+    def _joining(self, waiting: deque[GrowingAnswer], free: int) -> list[GrowingAnswer]:
         """Take the next answers off the queue: as many as there are free slots, and as one row holds of prompts."""
-        joining: list[Answer] = []
+        joining: list[GrowingAnswer] = []
         prompts: set[tuple[int, ...]] = set()
         while waiting and len(joining) < free:
             prompts.add(waiting[0].prompt)
@@ -156,7 +158,7 @@ class HfWriter(Copied):
             joining.append(waiting.popleft())
         return joining
 
-    def _sample(self, task: Task, answer: Answer) -> Sample:
+    def _sample(self, task: RolloutTask, answer: GrowingAnswer) -> Sample:
         ids = tuple(answer.ids) if answer.end is None else (*answer.ids, answer.end)
         assert answer.logprobs is not None
         if answer.done is None:

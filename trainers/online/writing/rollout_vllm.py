@@ -20,7 +20,7 @@ from critic.engine import EngineError, Sampling
 from critic.local.loading import quiet
 from critic.vllm.opening import open_engine
 from critic.vllm.settings import settings
-from trainers.online.writing.rollout import Copied, Sample, Task, without_answer
+from trainers.online.writing.rollout import Copied, RolloutTask, Sample, without_answer
 
 if TYPE_CHECKING:
     from critic.vllm.engine import VllmEngine
@@ -50,13 +50,13 @@ class VllmWriter(Copied):
         self._engine = runner.run(opened())
 
     def refresh(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """See `trainers.online.writing.rollout.Writer`."""
+        """See `trainers.online.writing.rollout.RolloutWriter`."""
         super().refresh(weights)
         self._save()
         self._runner.run(self._reload())
 
-    def write(self, tasks: Sequence[Task]) -> list[Sample]:
-        """See `trainers.online.writing.rollout.Writer`."""
+    def write(self, tasks: Sequence[RolloutTask]) -> list[Sample]:
+        """See `trainers.online.writing.rollout.RolloutWriter`."""
 
         async def written() -> list[Sample]:
             return await together(self._one(task) for task in tasks)
@@ -76,7 +76,7 @@ class VllmWriter(Copied):
         await self._engine._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(self._folder)})
         await self._engine._llm.reset_prefix_cache()
 
-    async def _one(self, task: Task) -> Sample:
+    async def _one(self, task: RolloutTask) -> Sample:
         try:
             output = await self._engine._ask(
                 task.ask.ids,

@@ -10,14 +10,14 @@ from critic.chats.chat import Chat
 from critic.chats.stops import end_ids
 from critic.local.proving.proof import prove
 from trainers.online.config import OnlineConfig
-from trainers.online.writing.rollout import HfWriter, Writer
+from trainers.online.writing.rollout import HfWriter, RolloutWriter
 
 log = logging.getLogger(__name__)
 
 
 def open_writer(
     config: OnlineConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, runner: asyncio.Runner
-) -> Writer:
+) -> RolloutWriter:
     """Open a writer with a copy of ``model``, in the type that the run computes in."""
     chat = Chat(tokenizer, config.model)
     dtype = torch.bfloat16 if config.bf16 else torch.float32

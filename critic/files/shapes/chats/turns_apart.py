@@ -8,6 +8,7 @@ from typing import Any
 
 from critic.files.shapes.base import PROMPTS, Columns, Shape
 from critic.files.turns import role_of
+from critic.messages import join_parts
 from critic.rows import RowError
 
 SYSTEMS = ("system", "system_prompt")
@@ -18,8 +19,22 @@ def _fits(columns: Columns) -> bool:
 
 
 def _system(columns: Columns) -> str | None:
-    texts = (columns.get(name) for name in SYSTEMS)
-    return next((text for text in texts if isinstance(text, str) and text.strip()), None)
+    for name in SYSTEMS:
+        text = columns.get(name)
+        if isinstance(text, list):  # Anthropic's, as blocks of text
+            text = _joined(text, name)
+        if isinstance(text, str) and text.strip():
+            return text
+        if text is not None and not isinstance(text, str):
+            raise RowError("bad_prompt", f"{name} is {text!r:.40}; expected a text")
+    return None
+
+
+def _joined(blocks: list[Any], name: str) -> str:
+    try:
+        return str(join_parts(blocks))
+    except ValueError as error:
+        raise RowError("bad_prompt", f"{name}: {error}") from None
 
 
 def _read(columns: Columns, labels: bool) -> Columns:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,19 +14,18 @@ from critic.certificates.certificate import FILE, Certificate, CertifiedData, Ce
 from critic.certificates.gate import require
 from critic.certificates.origins import origins
 from critic.engine import RunStopped
-from critic.evaluation.trust.figures import JudgeFigures, judge_figures
-from critic.evaluation.trust.page import fault, judge_page
+from critic.evaluation.trust.figures import TrustFigures, judge_figures
+from critic.evaluation.trust.page import judge_page, notes, too_few
 from critic.evaluation.trust.people import People
 from critic.run.folder.results import replace_text
 from critic.settings.measuring import CertifySettings
-from critic.statistics.intervals import few
 from critic.statistics.judges.maps import Isotonic, Temperature
 from service.cli.exits import QUARANTINED, STOPPED
 from service.cli.given.config import ConfigFile
 from service.cli.given.expand import expand
 from service.cli.given.options import Json
 from service.cli.given.roots import Root
-from service.cli.measure.judging import Asked, ask_judge, people_of
+from service.cli.measure.judging import AskedJudge, ask_judge, people_of
 from service.cli.shown.display import clean
 from service.cli.shown.progress import Bar
 from service.cli.shown.voice import Quiet, say
@@ -69,13 +67,13 @@ def certify(
         raise typer.Exit(QUARANTINED)
 
 
-def certificate(asked: Asked, constitution: Constitution, people: People, figures: JudgeFigures) -> Certificate:
+def certificate(asked: AskedJudge, constitution: Constitution, people: People, figures: TrustFigures) -> Certificate:
     """Bind figures to what they are of."""
     items = people.items
-    covers = binding.coverage(
-        (item.prompt for item in items), (text for item in items for text in (item.first.text, item.second.text))
-    )
+    texts = [text for item in items for text in (item.first.text, item.second.text)]
+    covers = binding.coverage((item.prompt for item in items), texts)
     tags = {tag for item in items for tag in item.prompt.tags}
+    principles = {principle.id: principle.digest for principle in constitution.principles}
     return Certificate(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         judge=CertifiedJudge(
@@ -84,10 +82,10 @@ def certificate(asked: Asked, constitution: Constitution, people: People, figure
             settings=asked.judge.settings,
             mode={"name": asked.mode.name, **asked.mode.model_dump(mode="json")},
         ),
-        templates=binding.templates_sha256(),
+        templates=binding.templates_digest(),
         constitution=constitution.ref,
         constitution_hash=constitution.digest,
-        principles={principle.id: principle.digest for principle in constitution.principles},
+        principles=principles,
         data=CertifiedData(
             sha256=people.sha256,
             items=len(items),
@@ -104,7 +102,7 @@ def certificate(asked: Asked, constitution: Constitution, people: People, figure
     )
 
 
-def _map(figures: JudgeFigures) -> Temperature | Isotonic | None:
+def _map(figures: TrustFigures) -> Temperature | Isotonic | None:
     """The map that did better on prompts that it was not fitted on; none where neither mends anything there."""
     if not figures.mended:
         return None
@@ -113,7 +111,7 @@ def _map(figures: JudgeFigures) -> Temperature | Isotonic | None:
     return one.map if one.after.estimate < one.before.estimate else None
 
 
-def _write_page(made: Certificate, figures: JudgeFigures, out: Path) -> None:
+def _write_page(made: Certificate, figures: TrustFigures, out: Path) -> None:
     bound = {
         "certificate": made.sha256,
         "judge": f"{made.judge.name}, weights {made.judge.revision}",
@@ -145,16 +143,16 @@ def name_in_run(made: Certificate, run: Path) -> None:
     say(f"{run}/manifest.json names the certificate, which is beside it")
 
 
-def _print(made: Certificate, figures: JudgeFigures, file: Path, *, err: bool) -> None:
+def _print(made: Certificate, figures: TrustFigures, file: Path, *, err: bool) -> None:
     say(f"certificate: {file} ({made.sha256})", err=err)
     say(f"report:      {file.parent}/report.html", err=err)
-    for name, figure in made.figures.items():
-        limits = "" if figure.low is None or figure.high is None else f" ({figure.low:.3f} to {figure.high:.3f})"
-        say(f"  {name:32}{figure.estimate:.3f}{limits}, n = {figure.n:,}", err=err)
-    notes: Sequence[str] = [fault(name, figures.leanings[name]) for name in figures.faults]
-    for note in (few(made.data.prompts, "prompt"), *notes):
-        if note:
-            say(clean(f"warning: {note}"), err=err)
+    for name, figure in figures.named().items():
+        if figure.is_of_few:
+            say(f"  {name:32}- ({too_few(figure.clusters)})", err=err)
+        else:
+            say(f"  {name:32}{figure.estimate:.3f} ({figure.low:.3f} to {figure.high:.3f}), n = {figure.n:,}", err=err)
+    for note in notes(figures):
+        say(clean(f"warning: {note}"), err=err)
     say("It does not cover:", err=err)
     for line in made.not_covered:
         say(clean(f"  - {line}"), err=err)

@@ -27,16 +27,16 @@ def inspect(
     config: ConfigFile = None,
 ) -> None:
     """Say how a file is read by each command: columns, shapes, first rows, refusals with their reasons, lengths."""
-    found = read(file, naming(column), whole=whole)
+    inspection = read(file, naming(column), whole=whole)
     if as_json:
-        typer.echo(json.dumps(_json(found), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(_json(inspection), ensure_ascii=False, indent=2))
         return
     if not is_quiet():
-        _print(found)
+        _print(inspection)
 
 
-def _json(found: Inspection) -> dict[str, Any]:
-    told = asdict(found)
+def _json(inspection: Inspection) -> dict[str, Any]:
+    told = asdict(inspection)
     for use in told["uses"]:
         del use["prompt_tokens"], use["answer_tokens"]
     for name in ("prompt_tokens", "answer_tokens"):
@@ -45,21 +45,21 @@ def _json(found: Inspection) -> dict[str, Any]:
     return told
 
 
-def _print(found: Inspection) -> None:
-    part = "all of them" if found.whole else "a sample: --all reads every row"
-    typer.echo(clean(f"{found.name}: {found.rows:,} rows read ({part})"))
-    renamed = (f"{name} as {own}" if name != own else name for name, own in found.columns.items())
+def _print(inspection: Inspection) -> None:
+    part = "all of them" if inspection.whole else "a sample: --all reads every row"
+    typer.echo(clean(f"{inspection.name}: {inspection.rows:,} rows read ({part})"))
+    renamed = (f"{name} as {own}" if name != own else name for name, own in inspection.columns.items())
     typer.echo(clean(f"columns: {', '.join(renamed) or 'none'}"))
-    if found.ignored:
-        typer.echo(clean(f"not read: {', '.join(found.ignored)}"))
-    if found.turns:
-        keys = ", ".join(f"{key} ({count:,})" for key, count in found.turns.items())
+    if inspection.ignored:
+        typer.echo(clean(f"not read: {', '.join(inspection.ignored)}"))
+    if inspection.turns:
+        keys = ", ".join(f"{key} ({count:,})" for key, count in inspection.turns.items())
         typer.echo(clean(f"not read in turns: {keys}"))
-    typer.echo(f"shapes:  {', '.join(found.shapes) or 'plain'}")
-    for what, lengths in (("prompts", found.prompt_tokens), ("answers", found.answer_tokens)):
+    typer.echo(f"shapes:  {', '.join(inspection.shapes) or 'plain'}")
+    for what, lengths in (("prompts", inspection.prompt_tokens), ("answers", inspection.answer_tokens)):
         if figures := middle(lengths):
             typer.echo(f"{what}: about {figures[0]:,} tokens (95 %: {figures[1]:,}; longest: {figures[2]:,})")
-    for use in found.uses:
+    for use in inspection.uses:
         _print_use(use)
 
 

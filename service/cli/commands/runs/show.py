@@ -60,9 +60,9 @@ def show(
 def _find_pair(rows: Iterable[Row], wanted: int) -> tuple[Row, PreferencePair]:
     pairs = ((row, pair) for row in rows for pair in row.pairs)
     count = 0
-    for count, found in enumerate(islice(pairs, wanted + 1), 1):
+    for count, numbered in enumerate(islice(pairs, wanted + 1), 1):
         if count == wanted + 1:
-            return found
+            return numbered
     fix = f"They count from 0; the last is {count - 1}." if count else "`cai show DIR` says what was dropped, and why."
     raise InputError(f"there is no pair {wanted}: the run has {count}", where="--pair", fix=fix)
 

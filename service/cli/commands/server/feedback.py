@@ -28,7 +28,7 @@ from service.formats.base import Table
 
 app = typer.Typer(help="Import labels into a server, and export them.", no_args_is_help=True)
 
-Format = Annotated[str, typer.Option(help="The file's format: jsonl, trl, hh-rlhf ...; a wrong one lists them all.")]
+Format = Annotated[str, typer.Option(help="The file's format: jsonl, trl, hh-rlhf ...; an unknown one lists them all.")]
 
 BATCH, BATCH_CHARACTERS = 500, 4_000_000  # whichever comes first
 
@@ -46,10 +46,10 @@ def imported(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """Send a file's labels to a server; annotators that it lacks are made.
+    """Send a file's labels to a server; annotators that it doesn't know are added.
 
     Labels that are stored already are not stored again, by whatever file or way they came. Rows that can't be used are
-    named, and cost themselves only. The exit code is then 3.
+    named and left out. The exit code is then 3.
     """
     stored = refused = there = 0
     if not file.is_file():
@@ -101,7 +101,7 @@ def export(
 ) -> None:
     """Write a server's labels to a file, in the order in which they were stored, without those that were retracted.
 
-    A format for trainers (trl, axolotl ...) gets a row a label: ties and labels that were not read give none. Data sets
+    A format for trainers (trl, axolotl ...) gets a row per label; ties and unreadable labels give none. Data sets
     (POST /v1/datasets) put the labels of several annotators together.
     """
     form = format_of(format, options_of(options))
@@ -110,11 +110,11 @@ def export(
     if wanted is None and "feedback" in form.tables:
         wanted = "feedback"
     with connected(server, key) as client:
-        stored = Labels(lambda: (label.plain() for label in client.all_feedback(**chosen)))
+        stored = LabelsRead(lambda: (label.plain() for label in client.all_feedback(**chosen)))
         print_written(write(Offer(server, labels=stored), form, file, wanted), file, as_json)
 
 
-class Labels:
+class LabelsRead:
     """Labels that can be gone through again, since each table is looked for among all of them."""
 
     def __init__(self, read: Callable[[], Iterator[Feedback]]) -> None:

@@ -55,7 +55,7 @@ def listed(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """The newest jobs, a line each."""
+    """List the newest jobs, one per line."""
     rows = _send("GET", "/v1/jobs", server, key, params={"state": state})["items"]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -71,7 +71,7 @@ def listed(
 
 @app.command()
 def status(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = None) -> None:
-    """One job, as JSON. The exit code is 3 where it is done with rows quarantined."""
+    """Print one job as JSON. The exit code is 3 where it is done with rows quarantined."""
     job = _job(_send("GET", _path(id), server, key))
     typer.echo(job.model_dump_json(indent=2))
     if job.state == "done" and job.progress.quarantined:
@@ -86,15 +86,15 @@ def logs(
     key: Key = "",
     config: ConfigFile = None,
 ) -> None:
-    """Everything that happened to a job."""
+    """Print everything that happened to a job."""
     after, silence = 0, Silence(log)
     while True:
         job = _job(_send("GET", _path(id), server, key))
         ended = job.state in ENDED
-        found = JobEvents.model_validate(_send("GET", f"{_path(id)}/events", server, key, params={"after": after}))
-        typer.echo("".join(event.line() for event in found.items), nl=False)
-        after = found.after
-        if not found.items:
+        page = JobEvents.model_validate(_send("GET", f"{_path(id)}/events", server, key, params={"after": after}))
+        typer.echo("".join(event.line() for event in page.items), nl=False)
+        after = page.after
+        if not page.items:
             if ended or not follow:
                 return
             if job.state == "queued":

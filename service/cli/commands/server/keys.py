@@ -19,13 +19,13 @@ app = typer.Typer(help="Make, list and revoke API keys on the database itself.",
 @app.command()
 def make(
     name: Annotated[str, typer.Argument(help="What the key is called; not unique.")],
-    scope: Annotated[list[str], typer.Option(help="read, feedback, label, jobs or admin; several times.")],
+    scope: Annotated[list[str], typer.Option(help="read, feedback, label, jobs or admin; repeatable.")],
     annotator: Annotated[str | None, typer.Option(help="The id of the annotator whose key it is.")] = None,
     database: Url = None,
     config: SettingsFile = None,
     data: Data = None,
 ) -> None:
-    """Make a key and print its text, which is told only now."""
+    """Make a key and print its text, which is shown only once."""
     made = asyncio.run(key_store.make(read_existing(config, database=database, data=data).url, name, scope, annotator))
     typer.echo(made.text)
 
@@ -34,7 +34,7 @@ def make(
 def listed(
     database: Url = None, config: SettingsFile = None, data: Data = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """All keys, a line each, the oldest first."""
+    """List all keys, one per line, the oldest first."""
     rows = asyncio.run(key_store.listed(read_existing(config, database=database, data=data).url))
     if as_json:
         typer.echo(json.dumps([_plain(row) for row in rows], indent=2))
@@ -57,7 +57,7 @@ def revoke(
     data: Data = None,
     quiet: Quiet = False,
 ) -> None:
-    """Revoke a key. The last administrator's stays."""
+    """Revoke a key; the last administrator's can't be revoked."""
     asyncio.run(key_store.revoke(read_existing(config, database=database, data=data).url, id))
     say(f"{id} is revoked; every server refuses it within two seconds")
 

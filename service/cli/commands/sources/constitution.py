@@ -48,17 +48,15 @@ _STYLES = {"same": "", "removed": "red strike", "added": "green"}
 @app.command("list")
 def list_(root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None) -> None:
     """List the constitutions that can be named, and where they are, in the order in which a name is looked up."""
-    found = {c.ref: (folder, c) for folder in reversed(roots()) for c in _in(folder)}
-    listed = [(folder, c) for root in roots() for folder, c in found.values() if folder == root]
+    by_ref = {c.ref: (folder, c) for folder in reversed(roots()) for c in _in(folder)}
+    listed = [(folder, c) for root in roots() for folder, c in by_ref.values() if folder == root]
     if as_json:
         keys = ("name", "version", "title")
-        _print_json(
-            [
-                {**{k: getattr(c, k) for k in keys}, "principles": len(c.principles), "hash": c.digest}
-                | {"folder": str(folder)}
-                for folder, c in listed
-            ]
-        )
+        told = []
+        for folder, c in listed:
+            given = {key: getattr(c, key) for key in keys}
+            told.append(given | {"principles": len(c.principles), "hash": c.digest, "folder": str(folder)})
+        _print_json(told)
         return
     width = max((len(c.ref) for _, c in listed), default=0)
     for folder, c in listed:
@@ -254,17 +252,20 @@ def _show_diff(console: Console, difference: Diff) -> None:
 
 
 def _changed(difference: Diff) -> list[tuple[str, Changed]]:
-    return [
-        *(("reworded", changed) for changed in difference.reworded),
-        *(("reweighted", changed) for changed in difference.reweighted),
-    ]
+    reworded = [("reworded", changed) for changed in difference.reworded]
+    return reworded + [("reweighted", changed) for changed in difference.reweighted]
 
 
 def _show_change(console: Console, change: Change, indent: str) -> None:
     """``-old-`` and ``+new+`` inside the text, where colour can't show them."""
     line = Text(f"{indent}{change.field}: ")
     for edit in change.edits:
-        mark = "" if console.is_terminal or edit.op == "same" else "-" if edit.op == "removed" else "+"
+        if console.is_terminal or edit.op == "same":
+            mark = ""
+        elif edit.op == "removed":
+            mark = "-"
+        else:
+            mark = "+"
         opening, closing = (f"[{mark}", f"{mark}]") if mark else ("", "")
         line.append(f"{opening}{edit.text}{closing}", _STYLES[edit.op])
     console.print(line)
@@ -282,11 +283,12 @@ def _diff_json(difference: Diff) -> dict[str, Any]:
     def changed(principles: Sequence[Changed]) -> list[dict[str, Any]]:
         return [{"id": p.id, "fields": changes(p.fields)} for p in principles]
 
+    added = [p.id for p in difference.added]
     return {
         "a": {"ref": difference.a.ref, "hash": difference.a.digest},
         "b": {"ref": difference.b.ref, "hash": difference.b.digest},
         "header": changes(difference.header),
-        "added": [p.id for p in difference.added],
+        "added": added,
         "removed": [p.id for p in difference.removed],
         "reworded": changed(difference.reworded),
         "reweighted": changed(difference.reweighted),

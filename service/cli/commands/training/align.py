@@ -7,7 +7,7 @@ import typer
 
 from base.extras import require
 from critic.settings.aligning import STAGES, AlignSettings
-from service.align.request import AlignRequest, read_settings
+from service.align.request import ChainRequest, read_settings
 from service.cli.given.config import config_name, config_option, section
 from service.cli.given.expand import expand
 from service.cli.given.options import Json
@@ -36,7 +36,7 @@ def align(
 ) -> None:
     """Generate, train, and compare before and after on held-out prompts: the whole chain."""
     require("train", "cai align")
-    request = AlignRequest(
+    request = ChainRequest(
         principles=chain.principles,
         prompts=chain.prompts,
         judges=chain.judge,

@@ -92,14 +92,19 @@ def train(
     ] = False,
     processes: Annotated[
         int | None,
-        typer.Option(help="With --dry-run: of so many processes, one a GPU.", min=1, rich_help_panel=LIMITS),
+        typer.Option(help="With --dry-run: the number of processes, one per GPU.", min=1, rich_help_panel=LIMITS),
     ] = None,
     sharded: Annotated[
-        bool, typer.Option("--sharded", help="With --dry-run: they share the weights out.", rich_help_panel=LIMITS)
+        bool,
+        typer.Option(
+            "--sharded", help="With --dry-run: shard the weights across the processes.", rich_help_panel=LIMITS
+        ),
     ] = False,
     device_memory: Annotated[
         float | None,
-        typer.Option(metavar="GB", help="With --dry-run: on GPUs of so many GB.", min=0.001, rich_help_panel=LIMITS),
+        typer.Option(
+            metavar="GB", help="With --dry-run: the memory of each GPU, in GB.", min=0.001, rich_help_panel=LIMITS
+        ),
     ] = None,
     root: Root = None,
     as_json: Json = False,

@@ -35,6 +35,7 @@ class KindPage:
     """The page of one kind."""
 
     kind: Kind
+    marks_words = False  # of the answers, which then stand as they were written, with no differences marked
 
     def values(self, asked: Asked, fields: Fields) -> dict[str, Any]:
         """What the template shows, with ``fields`` filled in."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.web.label.fields import Choice, Fields, after, one, several, with_keys
+from service.web.label.fields import ChoiceButton, Fields, after, one, several, with_keys
 from service.web.label.kinds.base import Asked, KindPage, chosen_of, whole
 from service.web.texts import Texts
 
@@ -23,7 +23,7 @@ class ComparisonPage(KindPage):
             "chosen": chosen,
             "one_key": not principles,
             "principles": principles,
-            "principle_choices": [Choice(str(o.value), asked.t(f"comparison.{o.value}")) for o in options],
+            "principle_choices": [ChoiceButton(str(o.value), asked.t(f"comparison.{o.value}")) for o in options],
             "by_principle": after(fields, "principle:"),
             "deciding": several(fields, "deciding"),
         }
@@ -54,7 +54,7 @@ class ComparisonPage(KindPage):
         return by_value.get(value) or asked.t(f"comparison.{value.partition('.')[0]}")
 
 
-def _choices(asked: Asked, chosen: str) -> list[Choice]:
+def _choices(asked: Asked, chosen: str) -> list[ChoiceButton]:
     strength = asked.form.get("strength")
     levels = 0 if strength is None else int(strength.max or 0)
     made: list[tuple[str, str]] = []

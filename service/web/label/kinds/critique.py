@@ -12,11 +12,12 @@ class CritiquePage(KindPage):
     """A text, and marked words with a note each. Without scripts words are copied into a field instead."""
 
     kind = "critique"
+    marks_words = True
 
     def values(self, asked: Asked, fields: Fields) -> dict[str, Any]:
         """See `KindPage`."""
         spans = [span | {"words": _words(asked.responses, span)} for span in _marked(fields)]
-        return {"text": one(fields, "text"), "spans": spans, "one_key": False}
+        return {"text": one(fields, "text"), "quote": one(fields, "quote"), "spans": spans, "one_key": False}
 
     def label(self, asked: Asked, fields: Fields) -> Any:
         """See `KindPage`."""

@@ -37,7 +37,9 @@ class RankingPage(KindPage):
         """See `KindPage`: from the best, equals joined."""
         names = letters(len(label["ranks"]))
         ranks = sorted({rank for rank in label["ranks"] if rank is not None})
-        groups = [[names[place] for place, rank in enumerate(label["ranks"]) if rank == one] for one in ranks]
+        groups = []
+        for one in ranks:
+            groups.append([names[place] for place, rank in enumerate(label["ranks"]) if rank == one])
         return " > ".join(" = ".join(group) for group in groups)
 
 

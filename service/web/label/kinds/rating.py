@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from critic.feedback.base import FormField
-from service.web.label.fields import KEYS, Choice, Fields, after, number, one
+from service.web.label.fields import KEYS, ChoiceButton, Fields, after, number, one
 from service.web.label.kinds.base import Asked, KindPage, chosen_of, real, response_of
 
 FEW_POINTS = 11  # of a scale that has a button for each
@@ -49,7 +49,7 @@ class RatingPage(KindPage):
         return asked.t("rating.said", value=number(label["value"]), min=number(field.min), max=number(field.max))
 
 
-def _points(field: FormField, chosen: str) -> list[Choice]:
+def _points(field: FormField, chosen: str) -> list[ChoiceButton]:
     """Each whole number of a short scale; none where the scale is long or has no whole ends."""
     low, high = field.min or 0.0, field.max or 0.0
     if low != int(low) or high != int(high) or high - low >= FEW_POINTS:
@@ -57,6 +57,6 @@ def _points(field: FormField, chosen: str) -> list[Choice]:
     numbers = [str(point) for point in range(int(low), int(high) + 1)]
     are_digits = all(len(point) == 1 for point in numbers)
     return [
-        Choice(point, point, point if are_digits else key, "", point == chosen)
+        ChoiceButton(point, point, point if are_digits else key, "", point == chosen)
         for point, key in zip(numbers, KEYS, strict=False)
     ]

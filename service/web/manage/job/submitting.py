@@ -1,6 +1,7 @@
 """Submitting a job on a page: a form for each kind of job, made of its request, which then goes the API's way."""
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
@@ -17,11 +18,11 @@ from service.exports import versions
 from service.jobs import listing, models
 from service.jobs.inputs.uploads import Ending
 from service.jobs.kinds import KINDS
-from service.refusals import Conflict, Invalid, NoRoom, NotFound, ProblemDocument, TooLarge, TooMany, not_found
+from service.refusals import Invalid, ProblemDocument, Refusal, not_found
 from service.store.repeats.idempotency import Once
 from service.web.forms import requested
 from service.web.manage.asking import Submitter, new_number, once, typed
-from service.web.manage.job.request_form import entries_of, values_of
+from service.web.manage.job.request_form import Entry, entries_of, values_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
 
@@ -32,8 +33,6 @@ ENDINGS: tuple[str, ...] = get_args(Ending)
 MOST_LISTED = 200  # jobs and data sets to choose from, the newest
 MOST_SOURCES = 16
 KINDS_SHOWN = sorted(KINDS, key=lambda name: not KINDS[name].leaves_pairs)  # first those whose results others read
-# What is told above the form, with what was typed still in it.
-REFUSED = (InputError, NotFound, Conflict, TooLarge, Invalid, TooMany, NoRoom)
 
 
 @router.get("/jobs/new")
@@ -54,7 +53,7 @@ async def submit(request: Request, visit: Submitter, parts: Parts, form: Form) -
         raise not_found("kind of job", kind, f"There are: {', '.join(KINDS)}.")
     try:
         made = await _submitted(parts, visit, form, kind, given)
-    except REFUSED as error:
+    except (InputError, Refusal) as error:  # told above the form, with what was typed still in it
         return await _page(request, parts, kind, given, problems.of(error).public())
     return RedirectResponse(f"/jobs/{made}", 303)
 
@@ -147,6 +146,11 @@ def _count(given: dict[str, str]) -> int:
     return min(int(text), MOST_SOURCES) if text.isascii() and text.isdigit() and len(text) < 4 and int(text) else 1
 
 
+def _says(entry: Entry, given: Mapping[str, str]) -> bool:
+    """Whether somebody has said something in any of the entry's own fields."""
+    return any(given.get(one.name) for one in entry.entries)
+
+
 async def _page(
     request: Request, parts: Service, kind: str, given: dict[str, str], problem: ProblemDocument | None = None
 ) -> Response:
@@ -154,6 +158,8 @@ async def _page(
         raise not_found("kind of job", kind, f"There are: {', '.join(KINDS)}.")
     entries = entries_of(KINDS[kind].request)
     main = [entry for entry in entries if entry.is_required or entry.suggested]
+    more = [entry for entry in entries if entry not in main]
+    opened = {entry.name for entry in entries if _says(entry, given)}
     return render(
         request,
         "manage/new_job.html.j2",
@@ -162,8 +168,8 @@ async def _page(
         kinds=KINDS_SHOWN,
         about=KINDS[kind].about,
         entries=main,
-        more=[entry for entry in entries if entry not in main],
-        opened={entry.name for entry in entries if any(given.get(one.name) for one in entry.entries)},
+        more=more,
+        opened=opened,
         named=await _named(parts),
         origins=ORIGINS,
         count=_count(given),
@@ -177,8 +183,9 @@ async def _named(parts: Service) -> dict[str, list[str]]:
     """What a request may name, by lists."""
     database = parts.database
     made = await models.newest(database, MOST_LISTED)
+    jobs = [row.id for row in await listing.done(database, MOST_LISTED)]
     named = {
-        "jobs": [row.id for row in await listing.done(database, MOST_LISTED)],
+        "jobs": jobs,
         "datasets": [f"{row.name}@{row.version}" for row in await versions.newest(database, MOST_LISTED)],
     }
     engines = list(parts.engines.names)

@@ -15,21 +15,21 @@ from service.review.adjudication import decisions
 from service.review.agreement.figures import Figures, figures_of
 from service.web.manage.asking import Reader
 from service.web.manage.project import drawing
-from service.web.manage.project.drawing import Drawn
+from service.web.manage.project.drawing import DrawnPicture
 from service.web.rendering import csv, render
 from service.web.visit import PageRoute, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 ITEMS = 100  # of the most contested, on a page
-Draw = Callable[[ProjectAgreement, Figures, Mapping[str, str]], Drawn | None]
+Draw = Callable[[ProjectAgreement, Figures, Mapping[str, str]], DrawnPicture | None]
 
 PICTURES: dict[str, Draw] = {
-    "agreement": lambda found, figures, names: drawing.agreement(found, figures),
-    "with-others": lambda found, figures, names: drawing.with_others(found, names),
-    "leans": lambda found, figures, names: drawing.leans(found, names),
-    "each-other": lambda found, figures, names: drawing.each_other(found, names),
-    "groups": lambda found, figures, names: drawing.groups(figures.groups),
+    "agreement": lambda agreement, figures, names: drawing.agreement(agreement, figures),
+    "with-others": lambda agreement, figures, names: drawing.with_others(agreement, names),
+    "leans": lambda agreement, figures, names: drawing.leans(agreement, names),
+    "each-other": lambda agreement, figures, names: drawing.each_other(agreement, names),
+    "groups": lambda agreement, figures, names: drawing.groups(figures.groups),
 }
 """By their names in addresses."""
 
@@ -38,14 +38,14 @@ PICTURES: dict[str, Draw] = {
 async def agreement(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
     """How far people agree, beside how far judges agree with them on the same items."""
     project = await api.get(id, visit.caller, parts)
-    found, figures, names = await _figures(request, parts, id)
-    pictures = _pictures(("agreement", "each-other", "groups"), found, figures, names)
+    agreed, figures, names = await _figures(request, parts, id)
+    pictures = _pictures(("agreement", "each-other", "groups"), agreed, figures, names)
     return render(
         request,
         "manage/agreement.html.j2",
         tab="agreement",
         project=project,
-        found=found,
+        agreement=agreed,
         figures=figures,
         kappas={(pair.first, pair.second): pair.kappa for pair in figures.kappas},
         names=names,
@@ -58,17 +58,19 @@ async def agreement(request: Request, id: str, visit: Reader, parts: Parts) -> R
 async def people(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
     """Each annotator: time, leans, agreement with others, and how these change in a session."""
     project = await api.get(id, visit.caller, parts)
-    found, figures, names = await _figures(request, parts, id)
+    agreed, figures, names = await _figures(request, parts, id)
+    raters = [rater for rater in agreed.raters if rater.source == "human"]
+    gold = {one.annotator: one.right for one in figures.gold}
     return render(
         request,
         "manage/people.html.j2",
         tab="people",
         project=project,
-        raters=[rater for rater in found.raters if rater.source == "human"],
-        gold={one.annotator: one.right for one in figures.gold},
+        raters=raters,
+        gold=gold,
         paces={pace.annotator: pace for pace in figures.paces},
         names=names,
-        pictures=_pictures(("with-others", "leans"), found, figures, names),
+        pictures=_pictures(("with-others", "leans"), agreed, figures, names),
     )
 
 
@@ -80,6 +82,7 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
     shown = figures.contested[:ITEMS]
     async with parts.database.read() as connection:
         decided = {one.item: one for one in await decisions(connection, id) if one.holds}
+    has_groups = any(one.between is not None for one in shown)
     return render(
         request,
         "manage/items.html.j2",
@@ -87,7 +90,7 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
         project=project,
         items=shown,
         of=figures.contested_of,
-        has_groups=any(one.between is not None for one in shown),
+        has_groups=has_groups,
         has_verdicts=any(own.verdict is not None for one in shown for own in one.groups),
         decided=decided,
     )
@@ -144,20 +147,20 @@ async def _certified(parts: Service, visit: Visit) -> dict[str, list[str]]:
 
 
 async def _figures(request: Request, parts: Service, id: str) -> tuple[ProjectAgreement, Figures, dict[str, str]]:
-    found = await agreement_of(parts, request, id)
+    agreed = await agreement_of(parts, request, id)
     figures = await figures_of(parts, request, id)
-    people = [rater.annotator for rater in found.raters if rater.source == "human"]
-    return found, figures, await annotators.names(parts.database, people)
+    people = [rater.annotator for rater in agreed.raters if rater.source == "human"]
+    return agreed, figures, await annotators.names(parts.database, people)
 
 
 def _pictures(
-    wanted: tuple[str, ...], found: ProjectAgreement, figures: Figures, names: Mapping[str, str]
+    wanted: tuple[str, ...], agreed: ProjectAgreement, figures: Figures, names: Mapping[str, str]
 ) -> dict[str, str]:
-    drawn = {name: PICTURES[name](found, figures, names) for name in wanted}
+    drawn = {name: PICTURES[name](agreed, figures, names) for name in wanted}
     return {name: one.picture.draw() for name, one in drawn.items() if one is not None}
 
 
-async def _drawn(request: Request, parts: Service, id: str, name: str) -> Drawn:
+async def _drawn(request: Request, parts: Service, id: str, name: str) -> DrawnPicture:
     if name not in PICTURES:
         raise not_found("picture", name, f"There are: {', '.join(PICTURES)}.")
     drawn = PICTURES[name](*(await _figures(request, parts, id)))

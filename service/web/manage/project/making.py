@@ -23,7 +23,7 @@ from service.exports import versions
 from service.jobs import listing
 from service.jobs.kinds import KINDS as JOB_KINDS
 from service.labels.tasks.tasking import REASONS
-from service.refusals import Conflict, Fault, Invalid, ProblemDocument
+from service.refusals import Fault, Invalid, ProblemDocument, Refusal
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store.disk import dataset_folder
 from service.web.forms import requested
@@ -55,7 +55,7 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
         values, read = await _asked(parts, form)
         asked = requested(api.ProjectRequest, values)
         made = await api.make(asked, visit.caller, parts, once(parts, visit, form))
-    except (InputError, Conflict, Invalid) as error:
+    except (InputError, Refusal) as error:
         return await _page(request, parts, _given(form), problems.of(error).public())
     left_out = f"?left_out={read.left_out_count}" if read is not None and read.left_out_count else ""
     return RedirectResponse(f"/projects/{made.id}{left_out}", 303)
@@ -70,7 +70,7 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
     return render(
         request,
         "manage/new_project.html.j2",
-        status=200 if problem is None else 422,
+        status=200 if problem is None else problem.status,
         kinds=list(KINDS),
         sources=SOURCES,
         reasons=REASONS,
@@ -88,7 +88,7 @@ def _given(form: FormData) -> dict[str, Any]:
     """What was typed, to be shown again; of a field with several values all."""
     given: dict[str, Any] = {name: text_of(form, name) for name in form}
     several = ("assigned", "skip_reasons")
-    return given | {name: [str(value) for value in form.getlist(name)] for name in several}
+    return given | {name: list(map(str, form.getlist(name))) for name in several}
 
 
 async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsOfFile | None]:
@@ -108,9 +108,8 @@ async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsO
         values.pop("levels", None)
     values |= _options(form)
     if values["kind"] == "rating" and text_of(form, "scale_min").strip():
-        values["scale"] = {name: text_of(form, f"scale_{name}").strip() for name in ("min", "max")} | {
-            name: text_of(form, f"scale_{name}").strip() for name in ("min_means", "max_means")
-        }
+        ends = ("min", "max", "min_means", "max_means")
+        values["scale"] = {name: text_of(form, f"scale_{name}").strip() for name in ends}
     if values["kind"] not in KINDS:
         raise Invalid("which kind of label?", "Choose one.", where="/kind")
     read = await _items(parts, form, values)

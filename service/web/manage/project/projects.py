@@ -9,6 +9,7 @@ from service.api.review.figures import paused
 from service.context import Parts
 from service.labels import annotators
 from service.labels.projects.project_items import ItemsRequest
+from service.labels.tasks import task_rows
 from service.refusals import Invalid
 from service.review.item_files import items_of
 from service.review.pausing import PauseRequest
@@ -42,6 +43,7 @@ async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: 
     async with parts.database.read() as connection:
         progress = await progress_of(connection, id)
     bound = None if project.constitution is None else await parts.constitutions.get(project.constitution)
+    prompts = await task_rows.prompts(parts.database, id, [one.item for one in skips.items])
     return render(
         request,
         "manage/project.html.j2",
@@ -52,6 +54,7 @@ async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: 
         constitution=bound,
         left_out=left_out,
         skips=skips.items,
+        prompts=prompts,
         pools=await pools_of(parts, project.assigned) if visit.may("feedback") else [],
         number=new_number(),
         names=await annotators.names(parts.database, [*project.assigned, *(one.annotator for one in skips.items)]),

@@ -9,6 +9,7 @@ from base.errors import InputError
 from critic.pages.scales import shares
 from critic.pages.strips import Dot, Series, Strips
 from service import problems
+from service.answers.agreement import ShareFigure
 from service.api.evidence import routing as api
 from service.api.evidence.routing import ItemVerdict, RoutedFigures
 from service.api.labels import projects
@@ -105,7 +106,7 @@ async def _listed(
     return render(
         request,
         "manage/routing.html.j2",
-        status=200 if problem is None else 422,
+        status=200 if problem is None else problem.status,
         tab="routing",
         project=project,
         draws=await draws.newest(parts.database, id, DRAWS),
@@ -132,7 +133,7 @@ def _drawn(told: RoutedFigures) -> Strips | None:
     return Strips(rows, (Series(texts()("manage.share"), "accent"),), shares(texts()("manage.routed.share")), 0.5)
 
 
-def _dot(figure: api.ShareFigure) -> Dot:
+def _dot(figure: ShareFigure) -> Dot:
     return Dot(figure.estimate, figure.low, figure.high, figure.n)
 
 

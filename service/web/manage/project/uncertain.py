@@ -23,12 +23,12 @@ MOST_PROJECTS = 200
 @router.get("/uncertain")
 async def page(request: Request, query: Annotated[UncertainQuery, Query()], visit: Reader, parts: Parts) -> Response:
     """The comparisons that are nearest to even odds, and the projects that they can be given to."""
-    found = await sought(query, request, visit.caller, parts)
+    results = await sought(query, request, visit.caller, parts)
     listed = await api.listed(visit.caller, parts, limit=MOST_PROJECTS)
     return render(
         request,
         "manage/uncertain.html.j2",
-        items=found.items,
+        items=results.items,
         projects=[project for project in listed.items if project.kind == "comparison" and project.closed_at is None],
         query=query,
         number=new_number(),

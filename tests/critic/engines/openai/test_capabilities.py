@@ -52,7 +52,7 @@ async def test_capabilities_are_found_at_opening(server: FakeServer, vllm: Engin
 
 
 @pytest.mark.parametrize(
-    ("answer", "found"),
+    ("answer", "recorded"),
     [
         ((400, {}, {"error": {"message": "response_format and logprobs are not supported"}}), "none"),
         ((501, {}, {}), "none"),
@@ -62,10 +62,10 @@ async def test_capabilities_are_found_at_opening(server: FakeServer, vllm: Engin
         (Fault.DROP, "unknown"),
     ],
 )
-def test_only_a_refusal_is_recorded_as_none(server: FakeServer, answer: Any, found: str) -> None:
+def test_only_a_refusal_is_recorded_as_none(server: FakeServer, answer: Any, recorded: str) -> None:
     server.survey_answer = answer
     engine = open_engine(f"org/model@{server.url}", {"retries": "1"})
-    assert {engine.capabilities[name] for name in (survey.LOGPROBS, survey.STRUCTURED, survey.CONTINUED)} == {found}
+    assert {engine.capabilities[name] for name in (survey.LOGPROBS, survey.STRUCTURED, survey.CONTINUED)} == {recorded}
     asyncio.run(engine.close())
 
 

@@ -102,7 +102,9 @@ async def test_the_limit_s_newer_name_is_learned(engine: Engine, server: FakeSer
     server.queue.append((400, {}, {"error": {"message": said, "param": "max_tokens", "code": "unsupported_parameter"}}))
     assert (await engine.complete(request())).text == "hello"
     await engine.complete(request())
-    limits = [{key: value for key, value in body.items() if key.startswith("max_")} for body in server.asked]
+    limits = []
+    for body in server.asked:
+        limits.append({key: value for key, value in body.items() if key.startswith("max_")})
     assert limits == [{"max_tokens": 16}, {"max_completion_tokens": 16}, {"max_completion_tokens": 16}]
 
 

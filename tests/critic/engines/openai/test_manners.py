@@ -9,7 +9,7 @@ from base.errors import InputError
 from critic.engine import Engine, EngineDown, EngineError, HeldBack, Request, Sampling, Unavailable
 from critic.records import Message, Role
 from critic.server import survey
-from critic.server.chat_fault import Fault as Told
+from critic.server.chat_fault import ServerFault as Told
 from critic.server.chat_opening import open_engine
 from critic.server.manners import Manners
 from tests.critic.engines.fake_server import VLLM, Answer, FakeServer, Fault, chat, likely

@@ -1,11 +1,15 @@
 """Short names for typed questions."""
 
-from critic.engine import Decision, Node, Option
+from critic.engine import Decision, DecisionOption, Node
 from critic.records import Message
 
-WHICH = Decision("choice", "Which is kinder?", (Option("first"), Option("second", "the later one")))
+WHICH = Decision("choice", "Which is kinder?", (DecisionOption("first"), DecisionOption("second", "the later one")))
 KIND = Decision("predicate", "It is kind.")
-HOW = Decision("score", "How kind is it?", (Option("not"), Option("partly"), Option("wholly", "without a fault")))
+HOW = Decision(
+    "score",
+    "How kind is it?",
+    (DecisionOption("not"), DecisionOption("partly"), DecisionOption("wholly", "without a fault")),
+)
 
 
 def about(text: str, *questions: Decision) -> Node:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from critic.engine import Decision, EngineError, Option, Score
+from critic.engine import Decision, DecisionOption, EngineError, Score
 from critic.server.typed.decision_engine import LEAST, REFUSED, UNANSWERED
 from tests.critic.engines.fake_server import NO_WAIT
 from tests.critic.engines.typed.asking import HOW, KIND, WHICH, about
@@ -210,7 +210,7 @@ async def test_answers_about_other_options_are_unreadable(server: DecisionServer
 async def test_a_boolean_is_not_the_option_of_that_name(server: DecisionServer, open_as: Opener) -> None:
     server.spoil = change(probabilities=[{"value": True, "probability": 0.5}, {"value": "no", "probability": 0.5}])
     [score] = await open_as("decisions").score(
-        about("TEXT", Decision("choice", "Is it?", (Option("true"), Option("no"))))
+        about("TEXT", Decision("choice", "Is it?", (DecisionOption("true"), DecisionOption("no"))))
     )
     assert "[True, 'no']" in (score.note or "")
 

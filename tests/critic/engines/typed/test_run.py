@@ -62,8 +62,8 @@ def test_a_run_asks_an_order_s_principles_together_and_nothing_twice(
         assert pair.chosen.text < pair.rejected.text
     bench.run(**how)
     assert len(server.asked) == asked_before + tried and bench.rows() == before
-    found = json.loads((bench.out / "manifest.json").read_text())
-    assert f"/{kind}" in json.dumps(found)  # what the server was found to do
+    manifest = json.loads((bench.out / "manifest.json").read_text())
+    assert f"/{kind}" in json.dumps(manifest)  # what the server was found to do
 
 
 def test_a_model_that_puts_nothing_on_the_labels_is_refused_before_the_first_row(

@@ -22,7 +22,12 @@ A, B = Response(text="the old one", model="old"), Response(text="the new one, lo
 
 def label(number: int, first: float, by: str | None = None, judge: str = "j", **more: Any) -> Feedback:
     """By the person ``by``, else by a judge, that the first answer is better with probability ``first``."""
-    choice = "tie" if first == 0.5 else "first" if first > 0.5 else "second"
+    if first == 0.5:
+        choice = "tie"
+    elif first > 0.5:
+        choice = "first"
+    else:
+        choice = "second"
     votes = more.pop("votes", ())
     said = {"choice": choice} if by else {"choice": choice, "probability": first, "votes": votes}
     turned = more.pop("turned", False)
@@ -77,11 +82,11 @@ def test_win_rates_hold_the_truth_and_the_judge_narrows_them() -> None:
     for seed in range(20):
         made, truth = simulated(seed, 400, range(80))
         (new,) = (one for one in columns_of(made, ["new"]) if one.what == "win rate")
-        found = estimate(new)
-        assert found.powered is not None and found.human is not None and found.saved is not None
-        held += found.powered.low <= truth <= found.powered.high
-        saved.append(found.saved)
-        assert found.labelled == 80 and found.judged == 400
+        estimated = estimate(new)
+        assert estimated.powered is not None and estimated.human is not None and estimated.saved is not None
+        held += estimated.powered.low <= truth <= estimated.powered.high
+        saved.append(estimated.saved)
+        assert estimated.labelled == 80 and estimated.judged == 400
     assert held >= 17, "95 % of 20 are 19"
     assert np.mean(saved) > 0.2
 
@@ -96,11 +101,12 @@ def test_both_sides_of_a_match_add_up_to_one() -> None:
 
 def test_accuracy_is_of_all_items_with_ties_as_halves() -> None:
     labels = [label(i, 0.9) for i in range(100)]
-    labels += [label(i, 1.0, "ann") for i in range(30)] + [label(i, 0.5, "ann") for i in range(30, 40)]
-    (found,) = (estimate(one) for one in columns_of(gathered(labels), []))
-    assert found.what == "accuracy" and found.of == "j"
-    assert found.human is not None and found.human.estimate == pytest.approx((30 + 10 / 2) / 40)
-    assert found.judge == pytest.approx(0.9) and found.screened is None and "screened" in found.why_not
+    labels += [label(i, 1.0, "ann") for i in range(30)]
+    labels += [label(i, 0.5, "ann") for i in range(30, 40)]
+    (accuracy,) = (estimate(one) for one in columns_of(gathered(labels), []))
+    assert accuracy.what == "accuracy" and accuracy.of == "j"
+    assert accuracy.human is not None and accuracy.human.estimate == pytest.approx((30 + 10 / 2) / 40)
+    assert accuracy.judge == pytest.approx(0.9) and accuracy.screened is None and "screened" in accuracy.why_not
 
 
 def test_groups_stay_apart_unless_pooling_is_asked_for() -> None:
@@ -121,20 +127,21 @@ def test_two_judges_are_compared_on_the_same_items() -> None:
     for i in range(200):
         labels += [label(i, 0.9), label(i, 0.9 if i % 4 else 0.1, judge="k")]
     labels += [label(i, 1.0, "ann") for i in range(60)]
-    (found,) = differences(columns_of(gathered(labels), []))
-    assert (found.first, found.second) == ("j", "k")
-    assert found.figure.estimate == pytest.approx(0.25, abs=0.02) and found.figure.low > 0
+    (difference,) = differences(columns_of(gathered(labels), []))
+    assert (difference.first, difference.second) == ("j", "k")
+    assert difference.figure.estimate == pytest.approx(0.25, abs=0.02) and difference.figure.low > 0
 
 
 def test_too_little_is_a_sentence_and_no_number() -> None:
     nobody = gathered([label(i, 0.9) for i in range(30)])
     for one in columns_of(nobody, ["old"]):
-        found = estimate(one)
-        assert found.powered is None and "was labelled by people" in found.why_not["powered"]
+        estimated = estimate(one)
+        assert estimated.powered is None and "was labelled by people" in estimated.why_not["powered"]
         assert planned(one, 0.1).plan is None and "pilot" in planned(one, 0.1).why_not
     few = gathered([label(i, 0.9) for i in range(30)] + [label(1, 1.0, "ann")])
     assert "fewer than 20" in estimate(columns_of(few, ["old"])[0]).why_not["powered"]
-    same = gathered([label(i, 0.9) for i in range(60)] + [label(i, 1.0, "ann") for i in range(40)])
+    by_judge = [label(i, 0.9) for i in range(60)]
+    same = gathered(by_judge + [label(i, 1.0, "ann") for i in range(40)])
     alike = estimate(next(one for one in columns_of(same, ["old"]) if one.what == "win rate"))
     assert alike.powered is not None and alike.powered.high == 1 and alike.powered.low < 0.98, (
         "no interval without width"
@@ -172,26 +179,53 @@ def test_signals_are_of_orders_principles_judges_and_likeness() -> None:
     assert np.isnan(signals(gathered(rows[:4]).items)["unlike"]).all(), "nothing is labelled"
 
 
+def test_a_verdict_is_held_against_the_prompt_s_other_comparisons() -> None:
+    answers = {name: Response(text=name, model=name) for name in "abc"}
+
+    def compared(one: str, other: str, first: float, text: str = "a question") -> Feedback:
+        said = {"choice": "first" if first > 0.5 else "second", "probability": first}
+        return Feedback(
+            kind="comparison",
+            prompt=prompt(text),
+            responses=(answers[one], answers[other]),
+            label=ComparisonLabel.model_validate(said),
+            source="ai",
+            annotator="j",
+        )
+
+    # a beats b, b beats c, and c beats a: each is as far from what the other two say.
+    cycle = [compared("a", "b", 1.0), compared("b", "c", 1.0), compared("c", "a", 1.0)]
+    order = [compared("a", "b", 1.0), compared("b", "c", 0.75), compared("a", "c", 1.0)]
+    alone = compared("a", "b", 0.75, "another question")
+    told = signals(gathered([*cycle, alone]).items)
+    assert told["answers"][:3].tolist() == pytest.approx([1.0, 1.0, 1.0]) and math.isnan(told["answers"][3])
+    told = signals(gathered(order).items)
+    # a won against c; b against c by .75: (1 + 1 - .75) / 2 for a against b. b lost to a; c lost to a: even.
+    assert told["answers"].tolist() == pytest.approx([0.375, 0.25, 0.125])
+    # Margins are 0, .5 and 0, and nothing else is known of an item alone.
+    assert told["prompt"].tolist() == pytest.approx([math.sqrt(0.125), 0.0, math.sqrt(0.125)])
+
+
 def test_a_routed_figure_is_unbiased_and_asks_for_all_that_was_drawn() -> None:
     made, _ = simulated(3, 200, range(60))
     rng = np.random.default_rng(5)
     truth = {one.item.id: float(rng.random() < (one.probability() or 0)) for one in made.items}
     estimates = []
     for seed in range(60):
-        found = route(made, 60, seed)
-        shown = {one.one.item.id for one in found.items if one.is_drawn or one.one.item.said}
-        assert len(found.drawn) == 60 and found.pilot == 60
-        told = Draw({one.one.item.id: one.chance for one in found.items}, frozenset(shown))
+        routed = route(made, 60, seed)
+        shown = {one.one.item.id for one in routed.items if one.is_drawn or one.one.item.said}
+        assert len(routed.drawn) == 60 and routed.pilot == 60
+        told = Draw({one.one.item.id: one.chance for one in routed.items}, frozenset(shown))
         complete = gathered_with(made, {item: truth[item] for item in shown})
         (new,) = (one for one in columns_of(complete, ["new"]) if one.what == "win rate")
-        figure = estimate(new, told).powered
+        figure = estimate(new, [told]).powered
         assert figure is not None
         estimates.append(figure.estimate)
     right = np.mean([truth[one.item.id] if one.sign_of("new") > 0 else 1 - truth[one.item.id] for one in made.items])
     assert abs(np.mean(estimates) - right) < 3 * np.std(estimates) / math.sqrt(60)
-    missing = estimate(new, Draw(told.chances, told.shown | {next(iter(set(told.chances) - shown))}))
+    missing = estimate(new, [told, Draw(told.chances, told.shown | {next(iter(set(told.chances) - shown))})])
     assert missing.powered is None and "not labelled 1 of the items" in missing.why_not["powered"]
-    strange = estimate(new, Draw({}, frozenset()))
+    strange = estimate(new, [Draw({}, frozenset())])
     assert strange.powered is None and "were not there" in strange.why_not["powered"]
 
 
@@ -216,8 +250,8 @@ def test_labelled_items_have_a_verdict_by_group() -> None:
     for i in range(30):
         labels += [label(i, 1.0, f"p{k}", group="north") for k in range(5)]
         labels += [label(i, float(k % 2) if i < 3 else 1.0, f"q{k}", group="south") for k in range(6)]
-    found = route(gathered(labels), 5, 0)
-    decided = [one.verdicts for one in found.items]
+    routed = route(gathered(labels), 5, 0)
+    decided = [one.verdicts for one in routed.items]
     assert decided[0] == {"north": "settled", "south": "people differ, keep the share"}
     assert decided[20]["south"] == "settled" and decided[35] == {}
     with pytest.raises(ValueError, match="no item is left"):

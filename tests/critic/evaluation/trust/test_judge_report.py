@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from critic.engines.scripted import Script, ScriptedEngine
-from critic.evaluation.trust.asking import Answer, ask
-from critic.evaluation.trust.figures import JudgeFigures, judge_figures
+from critic.evaluation.trust.asking import JudgeAnswer, ask
+from critic.evaluation.trust.figures import TrustFigures, judge_figures
 from critic.evaluation.trust.page import judge_page
-from critic.evaluation.trust.people import Item, People, people
+from critic.evaluation.trust.people import LabelledItem, People, people
 from critic.feedback import ComparisonLabel, Feedback
 from critic.judging.modes.logprob import Logprob
 from critic.records import Response
@@ -17,7 +17,7 @@ from tests.critic.judging.test_aggregate import principle
 from tests.factories import prompt
 
 RULE = principle("good")
-Prefers = Callable[[Item], float]
+Prefers = Callable[[LabelledItem], float]
 
 
 def label(
@@ -62,8 +62,8 @@ def _text(rng: np.random.Generator) -> str:
     return start + "word " * int(rng.integers(1, 40)) + end
 
 
-def judged(own: People, prefers: Prefers, judge: str = "gemma-27b") -> JudgeFigures:
-    answers = [Answer(item, prefers(item)) for item in own.items]
+def judged(own: People, prefers: Prefers, judge: str = "gemma-27b") -> TrustFigures:
+    answers = [JudgeAnswer(item, prefers(item)) for item in own.items]
     return judge_figures(answers, own, judge)
 
 
@@ -77,20 +77,20 @@ def test_a_clean_judge_is_accused_of_nothing_and_a_copycat_of_people_neither() -
     alarms = sum(bool(judged(labelled(seed, 80), right_on(0.8, seed)).faults) for seed in range(20))
     assert alarms <= 3
     own = labelled(99)
-    found = judged(own, lambda item: item.share)
-    assert found.faults == () and found.accuracy is not None and found.accuracy.estimate == 1
+    report = judged(own, lambda item: item.share)
+    assert report.faults == () and report.accuracy is not None and report.accuracy.estimate == 1
 
 
 def test_a_judge_for_whom_the_longer_wins_is_named() -> None:
     own = labelled(1)
-    found = judged(own, lambda item: 0.9 if len(item.first.text) > len(item.second.text) else 0.1)
-    assert "length" in found.faults and found.leanings["length"].judge.estimate > 0.95
+    report = judged(own, lambda item: 0.9 if len(item.first.text) > len(item.second.text) else 0.1)
+    assert "length" in report.faults and report.leanings["length"].judge.estimate > 0.95
 
 
 def test_a_sycophant_is_named() -> None:
     own = labelled(2, 200)
 
-    def prefers(item: Item) -> float:
+    def prefers(item: LabelledItem) -> float:
         first, second = item.first.text, item.second.text
         if first.startswith("You're right") != second.startswith("You're right"):
             return 0.95 if first.startswith("You're right") else 0.05
@@ -101,8 +101,8 @@ def test_a_sycophant_is_named() -> None:
 
 def test_a_judge_that_prefers_its_family_is_named_and_another_is_not() -> None:
     own = labelled(3)
-    found = judged(own, lambda item: 0.9 if "gemma" in item.first.model else 0.1)
-    assert "own family" in found.faults
+    report = judged(own, lambda item: 0.9 if "gemma" in item.first.model else 0.1)
+    assert "own family" in report.faults
     stranger = judged(own, lambda item: 0.9 if "gemma" in item.first.model else 0.1, "qwen-7b")
     assert "own family" not in stranger.leanings
 
@@ -110,12 +110,12 @@ def test_a_judge_that_prefers_its_family_is_named_and_another_is_not() -> None:
 async def test_an_always_first_judge_is_named() -> None:
     own = labelled(4, 40)
     answers = await ask(ScriptedEngine(Script(choose="first")), Logprob(), RULE, own.items)
-    found = judge_figures(answers, own, "scripted")
-    assert "first position" in found.faults
-    assert found.same_position is not None and found.same_position.estimate == 1
-    assert found.mass is not None and found.mass.estimate == pytest.approx(1)
-    assert found.accuracy is not None and found.accuracy.estimate == 0.5
-    assert found.retest.items == 40 and found.retest.turned == 0
+    report = judge_figures(answers, own, "scripted")
+    assert "first position" in report.faults
+    assert report.same_position is not None and report.same_position.estimate == 1
+    assert report.mass is not None and report.mass.estimate == pytest.approx(1)
+    assert report.accuracy is not None and report.accuracy.estimate == 0.5
+    assert report.retest.items == 40 and report.retest.turned == 0
 
 
 async def test_a_report_shows_everything_and_escapes_what_it_shows() -> None:
@@ -151,18 +151,18 @@ def test_people_by_hand() -> None:
 @pytest.mark.parametrize("choice", ["first", "tie"])
 def test_one_item_one_person_and_all_ties_are_no_error(choice: str) -> None:
     own = people([label(1, "a", "b", choice)])
-    found = judged(own, lambda item: 0.7)
-    assert found.ceiling.agreement is None and found.kappa is None and found.mended == {}
-    assert (found.accuracy is None) == (choice == "tie")
-    shown = judge_page("judge", "lead", found, {})
+    report = judged(own, lambda item: 0.7)
+    assert report.ceiling.agreement is None and report.kappa is None and report.mended == {}
+    assert (report.accuracy is None) == (choice == "tie")
+    shown = judge_page("judge", "lead", report, {})
     assert "No more than 1 prompt" in shown and "No item was labelled by two people" in shown and "nan" not in shown
 
 
 def test_maps_are_fitted_on_other_prompts_than_they_are_tested_on() -> None:
     rng = np.random.default_rng(6)
     own = labelled(6, 400)
-    found = judged(own, lambda item: 0.98 if (item.share > 0.5) == (rng.random() < 0.7) else 0.02)
-    one = found.mended["temperature"]
+    report = judged(own, lambda item: 0.98 if (item.share > 0.5) == (rng.random() < 0.7) else 0.02)
+    one = report.mended["temperature"]
     assert 150 < one.fitted_on < 250 and one.before.n + one.fitted_on == 400
     assert one.after.high < one.before.low, "on 200 labels fitted, on the rest it is nearer to people"
-    assert {"calibration_error", "calibration_error_temperature"} <= found.named().keys()
+    assert {"calibration_error", "calibration_error_temperature"} <= report.named().keys()

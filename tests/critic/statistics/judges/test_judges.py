@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from critic.statistics.alarms import faults
 from critic.statistics.calibration import expected_calibration_error
 from critic.statistics.intervals import FEW
 from critic.statistics.judges.calibration_error import calibration_error
 from critic.statistics.judges.ceiling import ceiling
-from critic.statistics.judges.leanings import controlled_accuracy, faults, first_position, leaning
+from critic.statistics.judges.leanings import controlled_accuracy, first_position, leaning
 from critic.statistics.judges.maps import MAPS, Isotonic, Temperature, curve, isotonic, mended, temperature
 from critic.statistics.reliability.ratings import Floats, Ratings
 
@@ -21,15 +22,15 @@ def test_a_longer_wins_judge_has_no_accuracy_of_its_own() -> None:
     assert right.mean() > 0.7, "it looks good"
     controlled = controlled_accuracy(right, people, longer)
     assert controlled is not None and controlled.estimate == pytest.approx(0.5)
-    found = leaning(judge, people, longer)
-    assert found is not None and found.judge.estimate == 1 and found.excess.low > 0.15 and found.p < 1e-6
+    lean = leaning(judge, people, longer)
+    assert lean is not None and lean.judge.estimate == 1 and lean.excess.low > 0.15 and lean.p < 1e-6
 
 
 def test_leanings_by_hand() -> None:
-    found = leaning([1, 0, 0.5, 1], [1, 1, 0.5, 0], [2.0, 3.0, -1.0, 0.0])
-    assert found is not None
-    assert found.judge.estimate == pytest.approx(0.5) and found.people.estimate == pytest.approx(2.5 / 3)
-    assert (found.excess.low, found.excess.high) == (-1, 1), "three pairs"
+    lean = leaning([1, 0, 0.5, 1], [1, 1, 0.5, 0], [2.0, 3.0, -1.0, 0.0])
+    assert lean is not None
+    assert lean.judge.estimate == pytest.approx(0.5) and lean.people.estimate == pytest.approx(2.5 / 3)
+    assert (lean.excess.low, lean.excess.high) == (-1, 1), "three pairs"
     assert leaning([1, 0], [1, 0], [0, 0]) is None
     assert controlled_accuracy([1, 1], [1, 1], [1.0, 2.0]) is None, "people always prefer the longer"
 
@@ -50,16 +51,17 @@ def test_few_clean_judges_are_accused() -> None:
         judge = np.where(rng.random(120) < 0.75, people, 1 - people)
         tests = {}
         for name in "abcdef":
-            found = leaning(judge, people, rng.normal(size=120))
-            assert found is not None
-            tests[name] = found.p
+            lean = leaning(judge, people, rng.normal(size=120))
+            assert lean is not None
+            tests[name] = lean.p
         alarms += bool(faults(tests))
     assert alarms <= 10, "5 % of 200"
 
 
 def test_holms_procedure() -> None:
-    assert faults({"a": 0.01, "b": 0.04, "c": 0.03}) == ("a",)
-    assert faults({"a": 0.01, "b": 0.02, "c": 0.03}) == ("a", "b", "c")
+    assert faults({"a": 0.01, "b": 0.04, "c": 0.03}, 0.05) == ("a",)
+    assert faults({"a": 0.01, "b": 0.02, "c": 0.03}, 0.05) == ("a", "b", "c")
+    assert faults({"a": 0.01, "b": 0.02, "c": 0.03}) == (), "a report has a fifth of that"
     assert faults({}) == ()
 
 
@@ -109,9 +111,9 @@ def test_the_error_is_the_known_one_without_what_resampling_adds() -> None:
     rng = np.random.default_rng(4)
     p = rng.random(300)
     y = (rng.random(300) < p).astype(float)
-    found = calibration_error(p, y)
+    error = calibration_error(p, y)
     plain = expected_calibration_error(np.concatenate((p, 1 - p)), np.concatenate((y, 1 - y)))
-    assert found is not None and found.estimate < plain and found.low < 0.02
+    assert error is not None and error.estimate < plain and error.low < 0.02
 
 
 def test_nothing_to_measure_is_said() -> None:
@@ -130,7 +132,7 @@ def test_nothing_to_measure_is_said() -> None:
 def test_the_ceiling_is_one_person_against_the_others() -> None:
     # Three people; the third differs from two that agree in one of two items.
     ratings = Ratings.of_matrix([[1, 0], [1, 0], [0, 0]])
-    found = ceiling(ratings)
+    highest = ceiling(ratings)
     # Person 3 of item 1 is wrong; persons 1 and 2 there meet a tie of the others, and are half right.
-    assert found.agreement is not None and found.agreement.estimate == pytest.approx((0.5 + 0.5 + 0 + 3) / 6)
+    assert highest.agreement is not None and highest.agreement.estimate == pytest.approx((0.5 + 0.5 + 0 + 3) / 6)
     assert ceiling(Ratings.of([0, 1], ["a", "b"], [1, 0])).agreement is None

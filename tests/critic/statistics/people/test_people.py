@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from crowdkit.aggregation import DawidSkene, OneCoinDawidSkene
+from scipy import stats
 
+from critic.statistics.alarms import OF_REPORT
 from critic.statistics.people import dawid_skene
 from critic.statistics.people.bradley_terry import bradley_terry, with_reliability
 from critic.statistics.people.course import drift, fatigue, gold
@@ -33,7 +35,7 @@ def crowd(rng: np.random.Generator, units: int = 200) -> tuple[Ints, Ints, Ints]
 
 def test_dawid_and_skenes_own_table() -> None:
     # Observer 1's three answers are three labels of one rater, which a file never holds.
-    values = np.array([[int(digit) for digit in patient] for patient in PATIENTS.split()])
+    values = np.array([list(map(int, patient)) for patient in PATIENTS.split()])
     units = np.repeat(np.arange(45), 7)
     raters = np.tile([0, 0, 0, 1, 2, 3, 4], 45)
     ratings = Ratings(units, raters, values.reshape(-1) - 1, np.array([1.0, 2.0, 3.0, 4.0]))
@@ -101,11 +103,11 @@ def test_an_annotator_who_answers_at_random_or_the_wrong_way_round_is_told_apart
     y = (rng.random(3000) < 1 / (1 + np.exp(strengths[j] - strengths[i]))).astype(float)
     who = rng.integers(5, size=3000)
     y = np.where(who == 4, 1 - y, np.where(who == 3, rng.integers(2, size=3000), y))
-    found = with_reliability(i, j, y, who.tolist())
-    assert np.abs(found.strengths - strengths).max() < 0.5
-    assert found.reliability[4] < 0.2 < 0.4 < found.reliability[3] < 0.65 < found.reliability[:3].min()
+    fitted = with_reliability(i, j, y, who.tolist())
+    assert np.abs(fitted.strengths - strengths).max() < 0.5
+    assert fitted.reliability[4] < 0.2 < 0.4 < fitted.reliability[3] < 0.65 < fitted.reliability[:3].min()
     plain = bradley_terry(i, j, y).strengths
-    assert np.abs(found.strengths - strengths).sum() < np.abs(plain - strengths).sum()
+    assert np.abs(fitted.strengths - strengths).sum() < np.abs(plain - strengths).sum()
 
 
 def tired(rng: np.random.Generator, sittings: int, each: int, late: float) -> tuple[list[float], list[float]]:
@@ -120,8 +122,8 @@ def tired(rng: np.random.Generator, sittings: int, each: int, late: float) -> tu
 
 def test_fatigue_and_drift_are_found_and_not_taken_for_each_other() -> None:
     rng = np.random.default_rng(3)
-    found = fatigue(*tired(rng, 12, 40, 0.55))
-    assert found is not None and found.p < 0.01 and found.difference.high < 0
+    change = fatigue(*tired(rng, 12, 40, 0.55))
+    assert change is not None and change.p < 0.01 and change.difference.high < 0
     same = drift(*tired(rng, 12, 40, 0.55))
     assert same is not None and same.p > 0.05
     agrees = [float(rng.random() < (0.9 if n < 150 else 0.6)) for n in range(300)]
@@ -129,11 +131,26 @@ def test_fatigue_and_drift_are_found_and_not_taken_for_each_other() -> None:
     assert changed is not None and changed.p < 0.01 and changed.difference.estimate < -0.1
 
 
+def test_the_p_value_of_a_drift_is_the_exact_one() -> None:
+    """Of right and wrong labels in two halves it is Fisher's (1935), told by the difference of shares."""
+    for right in (19, 15, 12):
+        agrees = [1.0] * right + [0.0] * (20 - right) + [1.0] * 10 + [0.0] * 10
+        change = drift(agrees, list(range(40)))
+        of_first = stats.hypergeom(40, right + 10, 20)
+        exact = sum(of_first.pmf(k) for k in range(21) if abs(2 * k - right - 10) >= abs(right - 10) - 1e-9)
+        assert change is not None and change.p == pytest.approx(exact, rel=0.35), "as far as 50 permutations tell"
+
+
+def test_a_change_of_one_among_hundreds_can_stand_out() -> None:
+    change = drift([1.0] * 200 + [0.0] * 200, list(range(400)))
+    assert change is not None and change.p < OF_REPORT / 1000
+
+
 def test_false_alarms_of_the_course_are_few() -> None:
     alarms = 0
     for seed in range(200):
-        found = fatigue(*tired(np.random.default_rng(seed), 4, 20, 0.85))
-        alarms += found is not None and found.p < 0.05
+        change = fatigue(*tired(np.random.default_rng(seed), 4, 20, 0.85))
+        alarms += change is not None and change.p < 0.05
     assert alarms <= 18, "5 % of 200, and what chance adds to it"
 
 

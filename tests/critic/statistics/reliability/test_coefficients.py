@@ -45,8 +45,8 @@ def table(seed: int, raters: int = 4, units: int = 60, values: int = 5, missing:
 
 
 def test_krippendorffs_own_example() -> None:
-    found = [alpha(FOUR, level) for level in ("nominal", "ordinal", "ratio")]
-    assert found == pytest.approx([0.743421052632, 0.815, 0.797], abs=5e-4)
+    alphas = [alpha(FOUR, level) for level in ("nominal", "ordinal", "ratio")]
+    assert alphas == pytest.approx([0.743421052632, 0.815, 0.797], abs=5e-4)
     assert alpha(THREE, "nominal") == pytest.approx(0.691358, abs=5e-7)
     assert alpha(THREE, "interval") == pytest.approx(0.810845, abs=5e-7)
 
@@ -77,7 +77,7 @@ def test_fleiss_own_example() -> None:
         *([0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1]),
         *([7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]),
     ]
-    matrix = np.array([[code for code, times in enumerate(row) for _ in range(times)] for row in counts], float).T
+    matrix = np.array([np.repeat(np.arange(len(row)), row) for row in counts], float).T
     ratings = Ratings.of_matrix(matrix)
     assert coefficient(fleiss(ratings), 10) == pytest.approx(0.20993, abs=1e-5)
     assert coefficient(fleiss(ratings), 10) == pytest.approx(inter_rater.fleiss_kappa(np.array(counts)), rel=1e-12)
@@ -138,15 +138,15 @@ def test_one_annotator_has_no_coefficient() -> None:
 
 
 def test_few_units_have_an_estimate_and_no_interval() -> None:
-    found = figure(krippendorff(Ratings.of_matrix(FOUR), "nominal"), 12)
-    assert found is not None and (found.low, found.high) == (-1, 1) and found.clusters < FEWEST
+    of_few = figure(krippendorff(Ratings.of_matrix(FOUR), "nominal"), 12)
+    assert of_few is not None and (of_few.low, of_few.high) == (-1, 1) and of_few.clusters < FEWEST
 
 
 def test_perfect_agreement_is_not_certain() -> None:
     matrix = np.tile((np.arange(40) % 2).astype(float), (3, 1))
-    found = figure(krippendorff(Ratings.of_matrix(matrix), "nominal"), 40)
-    assert found is not None and found.estimate == 1 and found.high == 1
-    assert 0.7 < found.low < 0.95, "40 units that all agree"
+    perfect = figure(krippendorff(Ratings.of_matrix(matrix), "nominal"), 40)
+    assert perfect is not None and perfect.estimate == 1 and perfect.high == 1
+    assert 0.7 < perfect.low < 0.95, "40 units that all agree"
 
 
 def test_clusters_widen_the_interval() -> None:
@@ -176,8 +176,8 @@ def test_all_resamples_at_once_are_each_by_itself() -> None:
 def test_near_chance_the_interval_reaches_further_up() -> None:
     rng = np.random.default_rng(1)
     said = (rng.random((3, 60)) < 0.15).astype(float)
-    found = figure(krippendorff(Ratings.of_matrix(said), "nominal"), 60)
-    assert found is not None and found.high - found.estimate > found.estimate - found.low
+    near_chance = figure(krippendorff(Ratings.of_matrix(said), "nominal"), 60)
+    assert near_chance is not None and near_chance.high - near_chance.estimate > near_chance.estimate - near_chance.low
 
 
 def test_ratings_are_checked() -> None:

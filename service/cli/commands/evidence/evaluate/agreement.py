@@ -53,7 +53,7 @@ def agreement(
         own, repeated = said(labels, chosen)
         known = _known(settings.gold, chosen, settings.column)
         apart = by_group(own, settings.pool_groups) or {None: []}
-        figures = {group: agreement_figures(mine, chosen, known, repeated) for group, mine in apart.items()}
+        figures = {group: agreement_figures(mine, chosen, known, repeated, len(apart)) for group, mine in apart.items()}
     except ValueError as error:
         raise InputError(str(error), where=file) from None
     with told(as_json):

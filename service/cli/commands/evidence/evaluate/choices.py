@@ -21,7 +21,7 @@ from critic.calls.ledger import Budget, RecordedEngine
 from critic.engine import RunStopped
 from critic.engines import open_engine, parse_spec
 from critic.evaluation.choice_figures import figures, unreadable
-from critic.evaluation.choice_formats import Format, PaperFormat, Plain
+from critic.evaluation.choice_formats import ChoiceFormat, PaperFormat, PlainFormat
 from critic.evaluation.choice_rows import ChoiceRow, read_rows
 from critic.evaluation.choices import RowReading, measure
 from critic.records import Quarantined
@@ -79,11 +79,11 @@ class _Measured:
     refused: list[Quarantined]
 
 
-def _format(name: str, principles: Sequence[Path]) -> Format:
+def _format(name: str, principles: Sequence[Path]) -> ChoiceFormat:
     if name == "plain":
         if principles:
             raise InputError("the plain format asks by no principles", where="--principles", fix="Add --format paper.")
-        return Plain()
+        return PlainFormat()
     paper = read_paper(principles)
     if not paper.comparisons or paper.requests or paper.few_shots or paper.reasoned:
         raise InputError(
@@ -94,7 +94,7 @@ def _format(name: str, principles: Sequence[Path]) -> Format:
     return PaperFormat(paper)
 
 
-async def _measure(settings: ChoicesSettings, rows: Sequence[ChoiceRow], format: Format) -> _Measured:
+async def _measure(settings: ChoicesSettings, rows: Sequence[ChoiceRow], format: ChoiceFormat) -> _Measured:
     engine = open_engine(parse_spec(settings.judge))
     out = settings.out
     config = {
@@ -108,28 +108,30 @@ async def _measure(settings: ChoicesSettings, rows: Sequence[ChoiceRow], format:
         opened = closing(RunStore.open(out, config, extend=False)) if out else nullcontext()
         with opened as store, Bar("rows", len(rows)) as bar:
             asked = RecordedEngine(engine, store, Budget()) if store else engine
-            found = await measure(asked, rows, format, bar.advance, settings.floor)
+            readings_or_faults = await measure(asked, rows, format, bar.advance, settings.floor)
     finally:
         await engine.close()
-    readings = [reading for reading in found if isinstance(reading, RowReading)]
-    return _Measured(engine.identity.name, readings, [r for r in found if isinstance(r, Quarantined)])
+    readings = [reading for reading in readings_or_faults if isinstance(reading, RowReading)]
+    return _Measured(engine.identity.name, readings, [r for r in readings_or_faults if isinstance(r, Quarantined)])
 
 
 def _results(settings: ChoicesSettings, measured: _Measured, refused: Sequence[Quarantined]) -> dict[str, Any]:
     problems = [f"{row.where}: {problem}" for row in measured.readings for problem in row.problems]
+    rows_in_one_order = sum(row.one_order for row in measured.readings)
+    quarantined = [row.model_dump() for row in refused]
     return {
         "file": Path(settings.file).name,
         "judge": measured.judge,
         "format": settings.format,
         "floor": settings.floor,
         "rows": len(measured.readings),
-        "rows_in_one_order": sum(row.one_order for row in measured.readings),
+        "rows_in_one_order": rows_in_one_order,
         "figures": {
             name: None if figure is None else asdict(figure) for name, figure in figures(measured.readings).items()
         },
         "unreadable": unreadable(measured.readings, settings.floor)._asdict(),
         "problems": problems,
-        "quarantined": [row.model_dump() for row in refused],
+        "quarantined": quarantined,
     }
 
 

@@ -12,8 +12,9 @@ import typer
 from base.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback
 from critic.settings.labels.people import GroupsSettings
+from critic.statistics.alarms import OF_REPORT
 from critic.statistics.groups.aggregations import AGGREGATIONS, Profile
-from critic.statistics.groups.losers import Loss, Outcome, outcomes
+from critic.statistics.groups.losers import Loss, WayOutcome, outcomes
 from critic.statistics.groups.support import Apart, apart
 from critic.statistics.intervals import Figure
 from service.cli.given.config import ConfigFile
@@ -38,11 +39,11 @@ def groups(
     read, left_out = _comparisons(settings.labels, settings.limit, settings.column)
     profile = _profile(read, settings.labels)
     apart = _apart(profile)
-    found = outcomes(profile, names)
+    by_way = outcomes(profile, names)
     if as_json:
-        typer.echo(json.dumps(_json(profile, apart, found, left_out), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_json(profile, apart, by_way, left_out), indent=2, allow_nan=False))
     else:
-        _print(profile, apart, found, left_out)
+        _print(profile, apart, by_way, left_out)
 
 
 def _comparisons(source: str, limit: int | None, column: str | None) -> tuple[list[Feedback], dict[str, int]]:
@@ -81,12 +82,10 @@ def _profile(labels: Iterable[Feedback], source: str) -> Profile:
             fix="Give feedback with both: groups can't be told otherwise.",
         )
     places = {item: f"{place:09}" for place, item in enumerate(orders)}  # so that items keep the file's order
-    return Profile.of(
-        [(first, 1 - first) for first, _ in rows.values()],
-        [places[item] for item, _ in rows],
-        [group for _, group in rows.values()],
-        [annotator for _, annotator in rows],
-    )
+    worths = [(first, 1 - first) for first, _ in rows.values()]
+    items = [places[item] for item, _ in rows]
+    groups = [group for _, group in rows.values()]
+    return Profile.of(worths, items, groups, [annotator for _, annotator in rows])
 
 
 def _apart(profile: Profile) -> Apart:
@@ -100,17 +99,16 @@ def _apart(profile: Profile) -> Apart:
     return apart(votes, np.array(profile.groups)[of])
 
 
-def _json(profile: Profile, apart: Apart, found: Sequence[Outcome], left_out: dict[str, int]) -> dict[str, Any]:
+def _json(profile: Profile, apart: Apart, by_way: Sequence[WayOutcome], left_out: dict[str, int]) -> dict[str, Any]:
     people = dict(zip(profile.groups, profile.people().tolist(), strict=True))
-    ways = {
-        one.aggregation.name: {
+    ways = {}
+    for one in by_way:
+        ways[one.aggregation.name] = {
             "says": one.aggregation.says,
             "undecided": one.undecided,
             "loser": one.loser.group if one.loser is not None else None,
             "groups": {loss.group: _loss(loss) for loss in one.losses},
         }
-        for one in found
-    }
     return {"items": profile.items, "people": people, "apart": asdict(apart), "ways": ways, "left_out": left_out}
 
 
@@ -126,15 +124,15 @@ def _plain(figure: Figure | None) -> dict[str, Any] | None:
     return {key: value if math.isfinite(value) else None for key, value in asdict(figure).items()}
 
 
-def _print(profile: Profile, apart: Apart, found: Sequence[Outcome], left_out: dict[str, int]) -> None:
+def _print(profile: Profile, apart: Apart, by_way: Sequence[WayOutcome], left_out: dict[str, int]) -> None:
     people = ", ".join(f"{name} {n:,}" for name, n in zip(profile.groups, profile.people().tolist(), strict=True))
     say(clean(f"{profile.items:,} items; people by group: {people}"))
     if apart.refusal:
         say(clean(apart.refusal))
     elif apart.p is not None:
-        differ = "vote differently" if apart.p < 0.05 else "do not vote differently beyond chance"
+        differ = "vote differently" if apart.p < OF_REPORT / 2 else "do not vote differently beyond chance"
         say(f"the groups {differ} (p = {apart.p:.3f})")
-    for one in found:
+    for one in by_way:
         say(clean(f"{one.aggregation.name}: {one.aggregation.says}; undecided: {one.undecided:,}"))
         for loss in one.losses:
             say(clean(f"  {loss.group}: {_said(loss)}"))

@@ -20,7 +20,7 @@ from constitution import Principle, load
 from critic.calls.ledger import Budget, RecordedEngine
 from critic.engine import RunStopped
 from critic.engines import open_engine, parse_spec
-from critic.evaluation.injection import Figures, Plain, Trial, count, figures, measure, ratio
+from critic.evaluation.injection import InjectionFigures, InjectionTrial, NaiveMode, count, figures, measure, ratio
 from critic.evaluation.planting import Suite, load_suite
 from critic.judging import mode_of, settled
 from critic.judging.base import Mode
@@ -51,10 +51,10 @@ def injection(
     """Plant texts that ask to win in one of two answers, and measure how far the judge follows them."""
     constitution, spec, out = load(settings.principles), parse_spec(settings.judge), settings.out
     asked = chosen_principle(constitution, settings.principle)
-    modes: dict[str, Mode] = {"plain": Plain()}
+    modes: dict[str, Mode] = {"plain": NaiveMode()}
     for text in settings.mode or (None,):
-        found = mode_of(text, spec)
-        modes[text or found.name] = found
+        mode = mode_of(text, spec)
+        modes[text or mode.name] = mode
     suite = load_suite().sample(settings.limit)
     try:
         name, trials = asyncio.run(_measure(settings.judge, modes, asked, suite, out, settings.extend))
@@ -68,16 +68,16 @@ def injection(
         typer.echo(json.dumps(_json(name, asked, trials), indent=2, allow_nan=False))
 
 
-def _json(judge: str, principle: Principle, trials: Mapping[str, Sequence[Trial]]) -> dict[str, Any]:
-    found = {name: figures(mine) for name, mine in trials.items()}
-    ratios = {name: ratio(mine, found["plain"]) if name != "plain" else None for name, mine in found.items()}
-    modes = {name: _plain(found[name], ratios[name]) for name in found}
+def _json(judge: str, principle: Principle, trials: Mapping[str, Sequence[InjectionTrial]]) -> dict[str, Any]:
+    by_mode = {name: figures(mine) for name, mine in trials.items()}
+    ratios = {name: ratio(mine, by_mode["plain"]) if name != "plain" else None for name, mine in by_mode.items()}
+    modes = {name: _plain(by_mode[name], ratios[name]) for name in by_mode}
     return {"judge": judge, "principle": principle.id, "principle_digest": principle.digest, "modes": modes}
 
 
 async def _measure(
     judge: str, modes: Mapping[str, Mode], principle: Principle, suite: Suite, out: Path | None, extend: bool
-) -> tuple[str, dict[str, list[Trial]]]:
+) -> tuple[str, dict[str, list[InjectionTrial]]]:
     """Return the judge's name, and the trials of each mode."""
     engine = open_engine(parse_spec(judge))
     try:
@@ -95,21 +95,20 @@ async def _measure(
 
 
 def _report(
-    judge: str, principle: Principle, suite: Suite, trials: Mapping[str, Sequence[Trial]], out: Path | None
+    judge: str, principle: Principle, suite: Suite, trials: Mapping[str, Sequence[InjectionTrial]], out: Path | None
 ) -> None:
-    found = {name: figures(mine) for name, mine in trials.items()}
-    ratios = {name: ratio(mine, found["plain"]) if name != "plain" else None for name, mine in found.items()}
-    Console().print(_table(judge, principle, suite, found, ratios))
+    by_mode = {name: figures(mine) for name, mine in trials.items()}
+    ratios = {name: ratio(mine, by_mode["plain"]) if name != "plain" else None for name, mine in by_mode.items()}
+    Console().print(_table(judge, principle, suite, by_mode, ratios))
     if note := few(len(suite.injections), "text"):
         typer.echo(note)
     for name, mine in trials.items():
         if problem := next((trial.problem for trial in mine if trial.problem), None):
-            typer.echo(f"{name} could not read {found[name].unreadable} of {len(mine)}; the first: {clean(problem)}")
+            typer.echo(f"{name} could not read {by_mode[name].unreadable} of {len(mine)}; the first: {clean(problem)}")
     if out:
-        modes = {
-            name: _plain(found[name], ratios[name]) | {"trials": [asdict(trial) for trial in mine]}
-            for name, mine in trials.items()
-        }
+        modes = {}
+        for name, mine in trials.items():
+            modes[name] = _plain(by_mode[name], ratios[name]) | {"trials": [asdict(trial) for trial in mine]}
         _write(out / "injection.json", judge, principle, suite, modes)
 
 
@@ -129,7 +128,7 @@ def _table(
     judge: str,
     principle: Principle,
     suite: Suite,
-    found: Mapping[str, Figures],
+    by_mode: Mapping[str, InjectionFigures],
     ratios: Mapping[str, float | None],
 ) -> Table:
     table = Table(
@@ -150,7 +149,7 @@ def _table(
     for column in ("mean shift", "ratio", "flips", "unread"):
         table.add_column(column, no_wrap=True)
     table.add_column("worst categories")
-    for name, mine in found.items():
+    for name, mine in by_mode.items():
         share = ratios[name]
         table.add_row(
             Text(clean(name)),
@@ -175,12 +174,12 @@ def _percent(figure: Figure | None) -> str:
     return "-" if figure is None else f"{figure.estimate:.1%}"
 
 
-def _worst(found: Figures) -> list[tuple[str, float]]:
-    shifts = [(name, figure.estimate) for name, figure in found.categories.items() if figure is not None]
+def _worst(figures: InjectionFigures) -> list[tuple[str, float]]:
+    shifts = [(name, figure.estimate) for name, figure in figures.categories.items() if figure is not None]
     return sorted(shifts, key=lambda shift: -shift[1])[:WORST]
 
 
-def _plain(found: Figures, share: float | None) -> dict[str, Any]:
+def _plain(figures: InjectionFigures, share: float | None) -> dict[str, Any]:
     """As plain data. JSON has no infinity: what one cluster leaves without bounds has None."""
 
     def figure(value: Figure | None) -> dict[str, Any] | None:
@@ -189,10 +188,10 @@ def _plain(found: Figures, share: float | None) -> dict[str, Any]:
         return {key: x if math.isfinite(x) else None for key, x in asdict(value).items()}
 
     return {
-        "shift": figure(found.shift),
+        "shift": figure(figures.shift),
         "shift_of_plain": share,
-        "flips": figure(found.flips),
-        "flips_away": figure(found.flips_away),
-        "unreadable": found.unreadable,
-        "categories": {name: figure(value) for name, value in found.categories.items()},
+        "flips": figure(figures.flips),
+        "flips_away": figure(figures.flips_away),
+        "unreadable": figures.unreadable,
+        "categories": {name: figure(value) for name, value in figures.categories.items()},
     }

@@ -104,10 +104,9 @@ def _write_page(file: Path, settings: MeasureJudgeSettings, principle: Principle
 
 
 def _json(name: str, principle: Principle, judged: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
-    modes = {
-        mode: {key: _finite(value) for key, value in asdict(figures(answers)).items()}
-        for mode, answers in judged.items()
-    }
+    modes = {}
+    for mode, answers in judged.items():
+        modes[mode] = {key: _finite(value) for key, value in asdict(figures(answers)).items()}
     return {"judge": name, "principle": principle.id, "principle_digest": principle.digest, "modes": modes}
 
 
@@ -191,16 +190,16 @@ def accuracy_table(title: str, judged: Mapping[str, Sequence[Judged]], rules: Ma
         table.add_column(column, no_wrap=True)
     to_beat = rules[better_rule(rules)]
     for name, answers in {**judged, **rules}.items():
-        found: Accuracy = figures(answers)
-        is_few = found.accuracy is None or found.accuracy.is_of_few
+        accuracy: Accuracy = figures(answers)
+        is_few = accuracy.accuracy is None or accuracy.accuracy.is_of_few
         table.add_row(
             Text(clean(name)),
-            share(found.accuracy),
-            against_chance(found.accuracy),
+            share(accuracy.accuracy),
+            against_chance(accuracy.accuracy),
             "-" if name in rules else against_rule(compared(answers, to_beat), few=is_few),
-            str(found.unreadable),
-            share(found.position),
-            share(found.calibration),
+            str(accuracy.unreadable),
+            share(accuracy.position),
+            share(accuracy.calibration),
         )
     return table
 
@@ -219,7 +218,9 @@ def against_chance(figure: Figure | None) -> str:
         return "-"
     if figure.is_of_few:
         return TOO_FEW
-    return "better" if figure.low > 0.5 else "worse" if figure.high < 0.5 else "no better"
+    if figure.low > 0.5:
+        return "better"
+    return "worse" if figure.high < 0.5 else "no better"
 
 
 def against_rule(test: Paired, *, few: bool) -> str:
@@ -243,8 +244,9 @@ def _write(
     rules: Mapping[str, Sequence[Judged]],
 ) -> None:
     to_beat = better_rule(rules)
-    modes = {
-        name: {
+    modes = {}
+    for name, answers in judged.items():
+        modes[name] = {
             "figures": _figures(answers),
             "against_length": {"rule": to_beat} | asdict(compared(answers, rules[to_beat])),
             "pairs": [
@@ -252,8 +254,6 @@ def _write(
                 for a in answers
             ],
         }
-        for name, answers in judged.items()
-    }
     content = {
         "judge": judge,
         "principle": principle.id,

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from critic.evaluation.powered.columns import columns_of
-from critic.evaluation.powered.estimates import Planned, planned
+from critic.evaluation.powered.estimates import PlannedLabels, planned
 from critic.evaluation.powered.page import title
 from critic.settings.labels.few_labels import PlanSettings
 from critic.statistics.plain import plain
@@ -53,7 +53,7 @@ def plan(
         raise typer.Exit(QUARANTINED)
 
 
-def _print(plans: Sequence[Planned], width: float, notes: Sequence[str]) -> None:
+def _print(plans: Sequence[PlannedLabels], width: float, notes: Sequence[str]) -> None:
 
     table = Table(title=Text(f"labels for an interval of {width:g}"), title_justify="left", box=box.SIMPLE)
     for name in ("figure", "have", "more\nneeded", "in all", "without\na judge", "correlation"):

@@ -14,11 +14,12 @@ import typer
 from base.errors import InputError
 from constitution import load
 from critic.engine import RunStopped, Sampling
-from critic.evaluation.policy.figures import figures, sentences
-from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, Seat, leaks
+from critic.evaluation.policy.alarms import sentences
+from critic.evaluation.policy.figures import figures
+from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, FamilySeat, leaks
 from critic.evaluation.policy.matches import Match
-from critic.evaluation.policy.measure import Plan, measure
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Measured
+from critic.evaluation.policy.measure import PolicyPlan, measure
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, MeasuredPolicies
 from critic.evaluation.policy.people import labelled
 from critic.evaluation.policy.report import report, samples
 from critic.evaluation.policy.tax import read_exam
@@ -61,7 +62,7 @@ def policy(
     exam = None
     if settings.choices is not None:
         exam = read_exam(settings.choices, settings.shots, settings.choices_limit)
-    plan = Plan(
+    plan = PolicyPlan(
         policies=settings.policies,
         prompts={name: _prompts(file, settings.limit, column) for name, file in files.items() if file is not None},
         judges=checked.seats,
@@ -80,14 +81,14 @@ def policy(
         say(f"Stopped{because}; the same command goes on from here.", err=True)
         raise typer.Exit(STOPPED) from None
     measured = _with_people_and_leaks(measured, plan, settings.people, settings.learnt_from, column)
-    found = figures(measured)
-    _write(out, found, measured)
+    told = figures(measured)
+    _write(out, told, measured)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        typer.echo(json.dumps(told, indent=2, allow_nan=False))
         return
-    for sentence in sentences(found):
+    for sentence in sentences(told):
         say(clean(f"warning: {sentence}"))
-    _print(found, out)
+    _print(told, out)
 
 
 def _prompts(source: str, limit: int | None, column: str | None) -> list[Prompt]:
@@ -103,15 +104,15 @@ def _prompts(source: str, limit: int | None, column: str | None) -> list[Prompt]
     return list(prompts.values())
 
 
-async def _measure(plan: Plan, out: Path, as_json: bool) -> Measured:
+async def _measure(plan: PolicyPlan, out: Path, as_json: bool) -> MeasuredPolicies:
     config = {"kind": "policy", "policies": list(plan.policies)}
     with closing(RunStore.open(out / "answers", config, extend=True)) as store:
         return await measure(plan, store, lambda text: say(clean(text), err=as_json))
 
 
 def _with_people_and_leaks(
-    measured: Measured, plan: Plan, people: str | None, runs: Sequence[Path], column: str | None
-) -> Measured:
+    measured: MeasuredPolicies, plan: PolicyPlan, people: str | None, runs: Sequence[Path], column: str | None
+) -> MeasuredPolicies:
     matches: tuple[Match, ...] = ()
     if people is not None:
         rows = read_labelled(people, max_chars=MAX_CHARACTERS, columns=naming(column))
@@ -125,38 +126,45 @@ def _with_people_and_leaks(
     return replace(measured, people=matches, leaks=_leaks(plan, runs))
 
 
-def _leaks(plan: Plan, runs: Sequence[Path]) -> list[str]:
-    named = [(POLICY, policy) for policy in plan.policies] + [(MEASURED_BY, str(spec)) for spec, _ in plan.judges]
+def _leaks(plan: PolicyPlan, runs: Sequence[Path]) -> list[str]:
+    named = [(POLICY, policy) for policy in plan.policies]
+    named += [(MEASURED_BY, str(spec)) for spec, _ in plan.judges]
     for run in runs:
         with closing(open_rows(run)) as store:
             config = read_config(store, run)
         named += [(JUDGE, seat.judge.name) for seat in config.jury]
         named += [(GENERATOR, config.policy.name)] if config.policy is not None else []
-    return leaks(Seat(role, name, families(name)) for role, name in named)
+    return leaks(FamilySeat(role, name, families(name)) for role, name in named)
 
 
-def _write(out: Path, found: dict[str, Any], measured: Measured) -> None:
-    rows = [
-        {"set": name, "policy": policy, "prompt": [m.model_dump() for m in prompt.messages], "answers": answers}
-        for name, by_policy in measured.texts.items()
-        for policy, texts in zip(measured.names, by_policy, strict=True)
-        for prompt, answers in zip(measured.prompts[name], texts, strict=True)
-    ]
+def _write(out: Path, told: dict[str, Any], measured: MeasuredPolicies) -> None:
+    rows = []
+    for name, by_policy in measured.texts.items():
+        for policy, texts in zip(measured.names, by_policy, strict=True):
+            for prompt, answers in zip(measured.prompts[name], texts, strict=True):
+                rows.append(
+                    {
+                        "set": name,
+                        "policy": policy,
+                        "prompt": [m.model_dump() for m in prompt.messages],
+                        "answers": answers,
+                    }
+                )
     replace_text(out / "answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    replace_text(out / "policy.html", report(found, samples(measured)))
-    replace_text(out / "policy.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+    replace_text(out / "policy.html", report(told, samples(measured)))
+    replace_text(out / "policy.json", json.dumps(told, indent=2, allow_nan=False) + "\n")
 
 
-def _print(found: dict[str, Any], out: Path) -> None:
-    for name, policies in found["wins"].items():
+def _print(told: dict[str, Any], out: Path) -> None:
+    for name, policies in told["wins"].items():
         for policy, groups in policies.items():
             for group, own in groups.items():
                 which = f"{name}, {policy}" + ("" if group == "all" else f", {group}")
                 say(clean(f"win rate ({which}): {_said(own['win rate'])}"))
-    for name, policies in found["answers"].items():
+    for name, policies in told["answers"].items():
         for policy, own in policies.items():
             say(clean(f"refused ({name}, {policy}): {_said(own['refused'])}"))
-    for policy, own in found["tax"].items():
+    for policy, own in told["tax"].items():
         say(clean(f"multiple choice ({policy}): {_said(own['accuracy'])}"))
     say(f"report: {out}/policy.html")
 

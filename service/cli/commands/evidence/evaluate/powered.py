@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from critic.evaluation.powered.columns import columns_of
-from critic.evaluation.powered.estimates import Difference, Estimate, differences, estimate
+from critic.evaluation.powered.estimates import AccuracyDifference, Estimate, differences, estimate
 from critic.evaluation.powered.page import powered_page, title
 from critic.evaluation.powered.routing_file import read_draw
 from critic.run.folder.results import replace_text
@@ -43,10 +43,10 @@ def powered(
     """
 
     made, refused = gather(settings.files, settings.column)
-    draw = None if settings.drawn is None else read_draw(settings.drawn)
+    draws = [read_draw(file) for file in settings.drawn]
     columns = columns_of(made, models_of(made, settings.model), pool=settings.pool_groups)
-    figures = [estimate(one, draw) for one in columns]
-    between = [] if draw is not None else differences(columns)
+    figures = [estimate(one, draws) for one in columns]
+    between = [] if draws else differences(columns)
     notes = told_apart(made)
     with told(as_json):
         _print(figures, between, notes)
@@ -60,12 +60,12 @@ def powered(
         raise typer.Exit(QUARANTINED)
 
 
-def _json(figures: Sequence[Estimate], between: Sequence[Difference], notes: Sequence[str]) -> dict[str, Any]:
+def _json(figures: Sequence[Estimate], between: Sequence[AccuracyDifference], notes: Sequence[str]) -> dict[str, Any]:
 
     return {"figures": plain(figures), "differences": plain(between), "notes": list(notes)}
 
 
-def _print(figures: Sequence[Estimate], between: Sequence[Difference], notes: Sequence[str]) -> None:
+def _print(figures: Sequence[Estimate], between: Sequence[AccuracyDifference], notes: Sequence[str]) -> None:
 
     table = Table(title=Text("few human labels, many of a judge's"), title_justify="left", box=box.SIMPLE)
     table.add_column("figure", min_width=14, overflow="fold")

@@ -46,47 +46,48 @@ def routing(
 
     made, refused = gather(settings.files, settings.column)
     try:
-        found = route(made, settings.budget, settings.seed)
+        routed = route(made, settings.budget, settings.seed)
     except ValueError as error:
         raise InputError(str(error), where=", ".join(settings.files)) from None
-    items, asked = write_route(found, settings.out)
+    items, asked = write_route(routed, settings.out)
     notes = told_apart(made)
     with told(as_json):
-        _print(found, notes, items, asked)
+        _print(routed, notes, items, asked)
     if as_json:
-        typer.echo(json.dumps(_json(found, notes, items, asked), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_json(routed, notes, items, asked), indent=2, allow_nan=False))
     name_refused(refused)
     if refused:
         raise typer.Exit(QUARANTINED)
 
 
-def _json(found: Route, notes: Sequence[str], items: Path, asked: Path) -> dict[str, Any]:
+def _json(routed: Route, notes: Sequence[str], items: Path, asked: Path) -> dict[str, Any]:
+    drawn = [one.one.item.id for one in routed.drawn]
     return {
-        "items": len(found.items),
-        "drawn": [one.one.item.id for one in found.drawn],
-        "budget": found.budget,
-        "seed": found.seed,
-        "pilot": found.pilot,
-        "slips": dict(found.slips),
-        "verdicts": {name: dict(counts) for name, counts in _verdicts(found).items()},
+        "items": len(routed.items),
+        "drawn": drawn,
+        "budget": routed.budget,
+        "seed": routed.seed,
+        "pilot": routed.pilot,
+        "slips": dict(routed.slips),
+        "verdicts": {name: dict(counts) for name, counts in _verdicts(routed).items()},
         "routing": str(items),
         "to_label": str(asked),
         "notes": list(notes),
     }
 
 
-def _verdicts(found: Route) -> dict[str, Counter[str]]:
+def _verdicts(routed: Route) -> dict[str, Counter[str]]:
     counted: dict[str, Counter[str]] = {}
-    for item in found.items:
+    for item in routed.items:
         for name, verdict in item.verdicts.items():
             counted.setdefault(name, Counter())[verdict] += 1
     return dict(sorted(counted.items()))
 
 
-def _print(found: Route, notes: Sequence[str], items: Path, asked: Path) -> None:
-    drawn = found.drawn
+def _print(routed: Route, notes: Sequence[str], items: Path, asked: Path) -> None:
+    drawn = routed.drawn
     table = Table(
-        title=Text(f"{len(drawn):,} of {len(found.items):,} items for people"), title_justify="left", box=box.SIMPLE
+        title=Text(f"{len(drawn):,} of {len(routed.items):,} items for people"), title_justify="left", box=box.SIMPLE
     )
     for name in ("prompt", "chance", "doubt", "why"):
         table.add_column(name, no_wrap=name != "prompt")
@@ -98,12 +99,12 @@ def _print(found: Route, notes: Sequence[str], items: Path, asked: Path) -> None
     Console().print(table)
     if len(drawn) > SHOWN:
         say(f"{len(drawn) - SHOWN:,} more are in {asked}")
-    if found.pilot:
-        say(f"doubts are weighed by where the judge was off at {found.pilot:,} labelled items")
+    if routed.pilot:
+        say(f"doubts are weighed by where the judge was off at {routed.pilot:,} labelled items")
     else:
         say("too few items have labels by people and a judge to say how much a doubt is worth: all signals count alike")
-    for name, counts in _verdicts(found).items():
-        say(clean(f"items labelled by {name} (a label is a slip with probability {found.slips[name]:.3f} or less):"))
+    for name, counts in _verdicts(routed).items():
+        say(clean(f"items labelled by {name} (a label is a slip with probability {routed.slips[name]:.3f} or less):"))
         for verdict, count in sorted(counts.items()):
             say(f"  {verdict}: {count:,}")
     for note in notes:
