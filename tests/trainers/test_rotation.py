@@ -97,6 +97,9 @@ def test_only_what_autocast_gives_is_rotated_here(monkeypatch: Any) -> None:
 
 
 def test_another_formula_is_left_alone() -> None:
-    """Cohere's turns neighbours, where others turn halves."""
+    """Cohere's turns neighbours, where others turn halves; a norm behind it would get rounded numbers."""
+    made = model()
+    made.layers[0].self_attn.query_norm = torch.nn.Identity()
+    assert rotation.rotate_once(made) == 1
     assert rotation._turns(modeling_llama.apply_rotary_pos_emb)
     assert not rotation._turns(modeling_cohere.apply_rotary_pos_emb)
