@@ -9,14 +9,20 @@ and two products backward), a second, over what the best of a few large products
 afterwards. Attention is not counted.
 
 At full size it takes about half an hour on two cores with AMX that do nothing else.
+
+``python -m benchmarks.training --beside CHECKOUT`` compares with these trainers as another checkout has them, a commit
+before, in place of TRL's: the same rows and settings, and a process of its own for each run.
 """
 
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,15 +47,43 @@ def measure() -> list[Measurement]:
     return [figure for method in TARGETS for figure in compare(method, ROWS[method], RUNS)]
 
 
+def beside(checkout: Path) -> Iterator[Measurement]:
+    """Yield how many times as fast a method is as in another ``checkout`` of this project, and what it trains on.
+
+    Both sides are given the same rows. Where the tokens of their batches differ, as they do where the other reads or
+    draws them otherwise, the note says so: the ratio is then of rows.
+    """
+    for method in TARGETS:
+        count = ROWS[method]
+        rows = json.dumps(rows_of(method, count))
+        runs: dict[Path, list[dict[str, float]]] = {ROOT: [], checkout: []}
+
+        def rate(root: Path, method: str = method, rows: str = rows, runs: Any = runs, count: int = count) -> float:
+            runs[root].append(trained(method, "ours", "bfloat16", rows, root))
+            return float(count / runs[root][-1]["seconds"])
+
+        measured = alternate(partial(rate, ROOT), partial(rate, checkout), RUNS)
+        mine, other = (results[0]["tokens"] for results in runs.values())
+        note = f"{mine:,.0f} tokens here, {other:,.0f} there; {measured.spread}"
+        yield Measurement(f"{method} / the other checkout", measured.ratio, "x", note=note)
+
+
+def trained(method: str, side: str, dtype: str, rows: str, root: Path) -> dict[str, float]:
+    """Return what `child` does, of the checkout at ``root``, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.training", method, side, dtype]
+    environment = os.environ | {"PYTHONPATH": str(root)}  # before what is installed
+    done = subprocess.run(command, cwd=root, env=environment, input=rows, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
 def compare(method: str, count: int, runs: int, dtype: str = "bfloat16") -> list[Measurement]:
     """Train on ``count`` rows with both sides, ``runs`` times each, in turn."""
     rows = json.dumps(rows_of(method, count))
     by_side: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
 
     def run(side: str) -> float:
-        command = [sys.executable, "-m", "benchmarks.training", method, side, dtype]
-        done = subprocess.run(command, cwd=ROOT, input=rows, stdout=subprocess.PIPE, text=True, check=True)
-        result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        result = trained(method, side, dtype, rows, ROOT)
         by_side[side].append(result)
         return count / result["seconds"]
 
@@ -220,4 +254,8 @@ def trl(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> An
 
 
 if __name__ == "__main__":
-    print(json.dumps(child(sys.argv[1], sys.argv[2], sys.argv[3], json.load(sys.stdin))))
+    if sys.argv[1] == "--beside":
+        for one in beside(Path(sys.argv[2]).resolve()):
+            print(f"{one.name}: {one.value:.2f} {one.unit} ({one.note})", flush=True)
+    else:
+        print(json.dumps(child(sys.argv[1], sys.argv[2], sys.argv[3], json.load(sys.stdin))))

@@ -12,7 +12,7 @@ from transformers.models.llama import modeling_llama
 from trainers.batches import rotation
 
 
-def model() -> LlamaModel:
+def model() -> Any:
     torch.manual_seed(1)
     config = LlamaConfig(
         vocab_size=50,
@@ -81,7 +81,8 @@ def test_a_model_gives_the_same_under_autocast_and_without_it_and_so_does_a_copy
 
 
 def test_only_what_autocast_gives_is_rotated_here(monkeypatch: Any) -> None:
-    made, calls = model(), []
+    made = model()
+    calls: list[torch.dtype] = []
 
     def counted(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         calls.append(states.dtype)
@@ -97,6 +98,9 @@ def test_only_what_autocast_gives_is_rotated_here(monkeypatch: Any) -> None:
 
 
 def test_another_formula_is_left_alone() -> None:
-    """Cohere's turns neighbours, where others turn halves."""
+    """Cohere's turns neighbours, where others turn halves; a norm behind it would get rounded numbers."""
+    made = model()
+    made.layers[0].self_attn.query_norm = torch.nn.Identity()
+    assert rotation.rotate_once(made) == 1
     assert rotation._turns(modeling_llama.apply_rotary_pos_emb)
     assert not rotation._turns(modeling_cohere.apply_rotary_pos_emb)

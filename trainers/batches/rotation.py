@@ -68,12 +68,15 @@ Rotate = Callable[..., tuple[Tensor, Tensor]]
 
 
 def _is_proven(layer: nn.Module) -> bool:
-    """Whether ``layer`` has its type's own ``forward``, which turns by a function that gives what `rotated` does."""
+    """Whether ``layer`` has its type's own ``forward``, which turns by a function that gives what `rotated` does.
+
+    Those with norms of their own are left: one that comes afterwards would be given what is rounded already.
+    """
     own: Any = type(layer).forward
     code = getattr(own, "__code__", None)
     if code is None or hasattr(own, "__wrapped__") or "forward" in vars(layer) or _NAME not in code.co_names:
         return False
-    return _turns(own.__globals__[_NAME])
+    return not any("norm" in name for name, _ in layer.named_children()) and _turns(own.__globals__[_NAME])
 
 
 @torch.no_grad()
