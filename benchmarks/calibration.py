@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import data
 from critic.statistics.intervals import Figure
 from critic.statistics.judges.calibration_error import calibration_error
-from critic.statistics.judges.maps import isotonic, mended, temperature
+from critic.statistics.judges.maps import Isotonic, Temperature, isotonic, mended, temperature
 from critic.statistics.reliability.ratings import Floats
 
 SEEDS, LABELS = 5, 200
@@ -55,7 +55,7 @@ def errors(judged: JudgedPairs, seed: int) -> dict[str, Figure]:
     fitting, rest = order[:LABELS], order[LABELS:]
     prompts = [judged.prompts[place] for place in rest]
     f, y = judged.judge[fitting], judged.people[fitting]
-    after = {"temperature": temperature(f, y), "isotonic": isotonic(f, y)}
+    after: dict[str, Temperature | Isotonic] = {"temperature": temperature(f, y), "isotonic": isotonic(f, y)}
     by_way = {"before": judged.judge[rest]}
     by_way |= {name: mended(map, judged.judge[rest]) for name, map in after.items()}
     errors_by_way = {name: calibration_error(values, judged.people[rest], prompts) for name, values in by_way.items()}

@@ -24,7 +24,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from base.errors import InputError
 from critic.local.trees import attention
 from trainers.batches import data as reading
-from trainers.batches import forward, norms, proof, rotation, vocabulary
+from trainers.batches import forward, norms, proof, vocabulary
 from trainers.batches.data import Data
 from trainers.batches.encoding import Encoder
 from trainers.batches.examples import Example
@@ -92,7 +92,6 @@ class TreeTrainer(Trainer):
             vocabulary.learn_end(inner, processing_class, args.model)
         forward.enable(inner)
         norms.round_once(inner)
-        rotation.rotate_once(inner)
         self.short = proof.samples(first, proof.needed(inner.config, longest))
         """Short trees of the run's own tokens, to compare models on."""
         super().__init__(

@@ -50,11 +50,10 @@ class _RootMeanSquare(torch.autograd.Function):
         """Return the gradients of states and weight."""
         states, weight, inverse = ctx.saved_tensors
         normed = states * inverse
-        wide = grad.to(torch.float32, copy=True)  # once: products of two types take nearly twice as long
-        product = normed * wide
+        product = normed * grad
         to_weight = product.flatten(0, -2).sum(0)
         share = (product @ weight.to(product.dtype)).div_(states.shape[-1]).unsqueeze(-1)
-        to_states = wide.mul_(weight).sub_(normed.mul_(share)).mul_(inverse)
+        to_states = (grad * weight).sub_(normed.mul_(share)).mul_(inverse)
         return to_states.to(states.dtype), to_weight.to(weight.dtype), None, None
 
 
