@@ -65,7 +65,7 @@ class Contrast(Mode):
             return (self._vote(engine, None, likelihoods),)
         return tuple(self._vote(engine, principle, likelihoods) for principle in question.principles)
 
-    def _vote(self, engine: Engine, principle: Principle | None, likelihoods: "Found") -> Vote:
+    def _vote(self, engine: Engine, principle: Principle | None, likelihoods: "Likelihoods") -> Vote:
         if self.weights is not None:
             odds = self.weights.log_odds(features(principle, likelihoods))
         else:
@@ -95,7 +95,7 @@ class Likelihood:
         return self.total if per == "total" else self.total / max(1, self.tokens)
 
 
-Found = dict[Frame, tuple[Likelihood, Likelihood]]
+Likelihoods = dict[Frame, tuple[Likelihood, Likelihood]]
 
 
 def frames_of(principles: tuple[Principle, ...], against: Against | None = None) -> tuple[Frame, ...]:
@@ -135,7 +135,7 @@ async def read_features(engine: Engine, question: Question, lane: Lane = "batch"
     return [features(principle, likelihoods) for principle in question.principles]
 
 
-def features(principle: Principle | None, likelihoods: Found) -> dict[str, float]:
+def features(principle: Principle | None, likelihoods: Likelihoods) -> dict[str, float]:
     """What a linear model sees of a comparison: every contrast, per token and in total, and the lengths."""
     first, second = likelihoods[Frame("plain")]
     values = {
@@ -146,7 +146,7 @@ def features(principle: Principle | None, likelihoods: Found) -> dict[str, float
     return values | {"length": math.log((1 + first.tokens) / (1 + second.tokens))}
 
 
-def _contrast(against: Against, per: Per, principle: Principle | None, likelihoods: Found) -> float:
+def _contrast(against: Against, per: Per, principle: Principle | None, likelihoods: Likelihoods) -> float:
     """Return the first response's contrast minus the second's."""
     plain = Frame("plain")
     match against:
@@ -167,7 +167,7 @@ def _both(scores: Iterator[Score]) -> tuple[Likelihood, Likelihood]:
     return Likelihood(first.values[0], first.tokens), Likelihood(second.values[0], second.tokens)
 
 
-def _relevant(principle: Principle | None, likelihoods: Found) -> dict[str, list[tuple[float, int]]]:
+def _relevant(principle: Principle | None, likelihoods: Likelihoods) -> dict[str, list[tuple[float, int]]]:
     relevant: dict[str, list[tuple[float, int]]] = {}
     for frame, both in likelihoods.items():
         if frame.principle in (None, principle):
