@@ -36,7 +36,17 @@ from critic.files.together import answers_together
 from critic.files.turns import thinks
 from critic.records import Prompt, Quarantined
 from critic.rows import Broken, Raw, Unread
-from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated, kinds, refuse_null, with_all_labels
+from trainers.batches.examples import (
+    Demonstration,
+    Example,
+    Pair,
+    Ranked,
+    Rated,
+    kinds,
+    refuse_null,
+    with_all_labels,
+    without_rating,
+)
 
 EVALUATION = "evaluation"
 """The name of the split that trainers make."""
@@ -156,7 +166,7 @@ class _Kinds:
         if isinstance(row, Broken):
             return [Quarantined(row=number, where=row.where, reason=row.reason, detail=row.detail)]
         try:
-            examples = parse_all(row.columns, row.where, self._wanted)
+            examples, lacking = parse_all(row.columns, row.where, self._wanted)
             for example in examples:
                 _expect(example, self._kind, self._wanted, mixed=row.columns.get("kind") is not None)
         except RowError as error:
@@ -164,7 +174,7 @@ class _Kinds:
         except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
             return [_refused(number, row, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
         self._kind = self._kind or type(examples[0])
-        return [*examples]
+        return [*examples, *(_refused(number, row, error.reason, error.detail) for error in lacking)]
 
 
 def _refused(number: int, row: Raw, reason: str, detail: str) -> Quarantined:
@@ -223,16 +233,22 @@ def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[
         raise RowError("mixed_formats", f"the rows above are {kinds([kind])}; give the others in a file of their own")
 
 
-def parse_all(columns: Mapping[str, Any], where: str, wanted: Sequence[type[Example]]) -> list[Example]:
-    """Make the examples of one row: one, or one for each answer or pair. Raises `RowError`, with what was expected."""
+def parse_all(
+    columns: Mapping[str, Any], where: str, wanted: Sequence[type[Example]]
+) -> tuple[list[Example], list[RowError]]:
+    """Make the examples of one row: one, or one for each answer or pair. Raises `RowError`, with what was expected.
+
+    Beside them return what is to be said of answers without a label, where others have one: they are left out.
+    """
     if is_feedback(columns):
         examples = _feedback(dict(columns), where, wanted)
-        return _pairs(examples) if isinstance(examples[0], Ranked) and Ranked not in wanted else examples
+        return _pairs(examples) if isinstance(examples[0], Ranked) and Ranked not in wanted else examples, []
     given = shaped(dict(columns), labels=True)
-    examples = _rated(given, where) if {"ratings", "responses"} <= given.keys() else [parse(given, where)]
+    are_rated = {"ratings", "responses"} <= given.keys()
+    examples = _rated(given, where) if are_rated else [parse(given, where)]
     if Pair in wanted and Ranked not in wanted and not isinstance(examples[0], Pair):
         examples = _pairs(examples) or with_all_labels(examples, given)
-    return examples
+    return examples, without_rating(given["ratings"]) if are_rated else []
 
 
 def _rated(given: Mapping[str, Any], where: str) -> list[Example]:

@@ -22,7 +22,7 @@ from critic.feedback.kinds.ranking import dense
 from critic.files.inputs import RowError, side
 from critic.files.shapes import shaped
 from critic.records import Response
-from service.formats.base import Found, Table
+from service.formats.base import Found, Table, broken
 from trainers.batches.data import listed, parse, parse_all
 from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated
 
@@ -60,8 +60,8 @@ def from_columns(columns: Columns, where: str, source: Source) -> Iterator[Found
 
 
 def _ratings(given: Columns, where: str, source: Source) -> Iterator[Found]:
-    """Yield a rating of each response that has one, and then those of its aspects."""
-    examples = parse_all(given, where, (Rated,))
+    """Yield a rating of each response, or that it has none, and then those of its aspects."""
+    examples, lacking = parse_all(given, where, (Rated,))
     low, high = given["scale"]
     texts = expect_list(given, "responses")
     models = given.get("models") or [None] * len(texts)
@@ -75,6 +75,8 @@ def _ratings(given: Columns, where: str, source: Source) -> Iterator[Found]:
         if rating is not None:
             label = RatingLabel(value=rating, scale=Scale(min=low, max=high), response=place)
             yield Feedback(kind=label.kind, responses=responses, label=label, **envelope)
+    for error in lacking:
+        yield broken(where, error)
     yield from _aspects(given, responses, envelope)
 
 

@@ -108,6 +108,17 @@ SEVERAL = [
         labels=ULTRA_LABELS,
     ),
     Case(
+        "UltraFeedback, an answer without a rating",
+        [ULTRA | {"completions": [*ULTRA["completions"], {"model": "m3", "response": KIWI, "overall_score": None}]}],
+        generate=[ASK],
+        judge=[ORDERED],
+        evaluate=TWO,
+        dpo=[("Pair", EMU, ROBIN), "no_label"],
+        reward=[("Rated", EMU, 1.0), ("Rated", ROBIN, 0.0), "no_label"],
+        sft=["other_kind"],
+        labels=[*ULTRA_LABELS[:2], "no_label", *ULTRA_LABELS[2:]],
+    ),
+    Case(
         "HelpSteer 2",
         HELPSTEER,
         generate=[ASK, ASK],
