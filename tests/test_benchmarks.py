@@ -77,8 +77,8 @@ def test_only_the_own_section_is_rewritten() -> None:
 
 def test_the_child_writes_title_docstring_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "made_up.py").write_text(
-        '"""What it\ndoes.\n\nMore."""\nfrom benchmarks.figures import Figure\nTITLE = "Made up"\n'
-        'def measure():\n    return [Figure("n", 7, "", 5)]\n'
+        '"""What it\ndoes.\n\nMore."""\nfrom benchmarks.figures import Measurement\nTITLE = "Made up"\n'
+        'def measure():\n    return [Measurement("n", 7, "", 5)]\n'
     )
     monkeypatch.setattr(benchmarks, "__path__", [*benchmarks.__path__, str(tmp_path)])
     assert "made_up" in run.names()
@@ -90,8 +90,8 @@ def test_the_child_writes_title_docstring_and_figures(tmp_path: Path, monkeypatc
 
 def test_a_short_run_has_the_smaller_sizes_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "made_smaller.py").write_text(
-        '"""What it does."""\nfrom benchmarks.figures import Figure\nTITLE = "Made up"\nROWS, RUNS = 64, 3\n'
-        'SHORT = {"ROWS": 8}\ndef measure():\n    return [Figure("n", ROWS * RUNS, "")]\n'
+        '"""What it does."""\nfrom benchmarks.figures import Measurement\nTITLE = "Made up"\nROWS, RUNS = 64, 3\n'
+        'SHORT = {"ROWS": 8}\ndef measure():\n    return [Measurement("n", ROWS * RUNS, "")]\n'
     )
     monkeypatch.setattr(benchmarks, "__path__", [*benchmarks.__path__, str(tmp_path)])
     by_length = {}

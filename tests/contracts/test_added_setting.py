@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "critic" / "settings" / "judging.py"
 BEFORE = "    priorities: bool = True\n"
 LINE = """
-    loudness: Annotated[int, Option(JUDGING), InRequests(Le(11))] = Field(default=1, ge=0, description="How loud.")
+    loudness: Annotated[int, CommandOption(JUDGING), InRequests(Le(11))] = Field(default=1, ge=0, description="How loud.")
 """[1:]
 # Runs with the models as they stand in a file beside it, in place of the project's own.
 WITH_IT = """
@@ -35,7 +35,7 @@ from service.jobs.kinds import KINDS
 
 request = RunRequest("c.yaml", "p.jsonl", ("embedded",), None, settings={"loudness": 9})
 told = as_file(settings_of(request, Path("c.yaml"), Path("out"), "ray", RunLimits()))
-schema = KINDS["judge"].request.model_json_schema()["$defs"]["Settings"]["properties"]["loudness"]
+schema = KINDS["judge"].request.model_json_schema()["$defs"]["JobSettings"]["properties"]["loudness"]
 print(json.dumps({"schema": schema, "told": told["loudness"]}))
 """
 
