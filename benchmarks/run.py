@@ -41,15 +41,17 @@ HELPERS = {
     "overview",
     "peers",
     "places",
+    "rule_judge",
     "run",
     "serving",
     "simulate",
     "simulated_raters",
     "simulation",
 }
-# `make accuracy`, `make million`, `make gpu`, learning curves, and the pages of templates and of memory.
+# `make accuracy`, `make million`, `make gpu`, learning curves, evidence, and the pages of templates and of memory.
 OWN_COMMANDS = {
     "alarms",
+    "calibration",
     "coverage",
     "gpu",
     "judge_accuracy",
@@ -58,6 +60,7 @@ OWN_COMMANDS = {
     "plans",
     "reward_hh",
     "reward_model",
+    "routing",
     "templates",
 }
 HEADER = "# Results\n\nEach section is written by the last run of its benchmark.\n"
