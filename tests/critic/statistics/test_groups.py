@@ -199,6 +199,6 @@ def test_opinion_groups_are_found_on_the_published_votes(cai_data: Path) -> None
     cells = np.array([list(row.values())[7:] for row in people])
     votes = np.where(cells == "", "nan", cells).astype(float)
     clustered = clusters(votes)
-    assert 2 <= clustered.count <= 5 and clustered.p == 0.01 and clustered.silhouette is not None
+    assert 2 <= clustered.count <= 5 and clustered.p == 0.005 and clustered.silhouette is not None
     told = apart(votes[clustered.group >= 0], clustered.group[clustered.group >= 0])
     assert (told.p or 1) < 0.01, "they were found from these votes, so they differ on them"

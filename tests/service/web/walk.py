@@ -51,6 +51,7 @@ async def walk(site: Site, folder: Path, tell: Path) -> None:
     await picture(page, folder, "2-new-project")
     await page.get_by_role("button", name="Make the project").click()
     await expect(page.get_by_role("button", name="Open it to annotators")).to_be_visible()
+    project = page.url
     await picture(page, folder, "3-preview")
     await page.get_by_role("button", name="Open it to annotators").click()
     await page.goto("/people")
@@ -59,8 +60,7 @@ async def walk(site: Site, folder: Path, tell: Path) -> None:
     await picture(page, folder, "4-invite")
     address = await page.get_by_label("Link", exact=True).input_value()
     await _label(await site.page(viewport=SIZE), address, folder)
-    await page.goto("/projects")
-    await page.get_by_role("link", name="plants").first.click()
+    await page.goto(project)
     await expect(page.get_by_role("heading", name="plants").first).to_be_visible()
     await picture(page, folder, "9-progress")
 
