@@ -17,11 +17,10 @@ async def test_made_up_methods_and_addresses_are_one_label(api: Api) -> None:
         assert (await client.request("PUT", f"/v1/none{number}")).status_code == 404
     text = (await client.get("/metrics")).text
     assert "BREW" not in text and "none7" not in text
-    counted = [
-        line for line in text.splitlines() if line.startswith("cai_http_requests_total") and 'route="other"' in line
-    ]
-    named = {line.partition("{")[2].rpartition("}")[0] for line in counted}
-    assert named == {'method="other",route="other",status="501"', 'method="PUT",route="other",status="404"'}
+    counted = [line for line in text.splitlines() if line.startswith("cai_http_requests_total")]
+    made_up = [line.rpartition("}")[0] for line in counted if 'method="other"' in line]
+    assert made_up == ['cai_http_requests_total{method="other",route="other",status="501"']
+    assert sum('method="PUT",route="other"' in line for line in counted) == 1
 
 
 async def test_metrics_are_rendered_beside_the_event_loop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
