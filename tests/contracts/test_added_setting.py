@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "critic" / "settings" / "judging.py"
 BEFORE = "    priorities: bool = True\n"
 LINE = """
-    loudness: Annotated[int, CommandOption(JUDGING), InRequests(Le(11))] = Field(default=1, ge=0, description="How loud.")
+    loudness: Annotated[int, CommandOption(JUDGING), InRequests(Le(11))] = Field(default=1, ge=0, description="Loud")
 """[1:]
 # Runs with the models as they stand in a file beside it, in place of the project's own.
 WITH_IT = """
@@ -69,9 +69,9 @@ def cai(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_line_in_a_model_is_an_option_a_key_of_files_and_requests_and_reaches_the_run(folder: Path) -> None:
     for command in ("generate", "judge", "reweigh"):
         told = " ".join(cai(folder, command, "--help").stdout.replace("│", " ").split())
-        assert "--loudness" in told and "How loud." in told, command
+        assert "--loudness" in told and "Loud" in told, command
     read: dict[str, Any] = json.loads(python(folder, SCHEMAS).stdout)
-    assert (read["schema"]["maximum"], read["schema"]["description"], read["told"]) == (11, "How loud.", 9)
+    assert (read["schema"]["maximum"], read["schema"]["description"], read["told"]) == (11, "Loud", 9)
 
     cai(folder, "judge", "--config", "run.yaml", "--out", "of-file")
     assert json.loads((folder / "of-file" / "manifest.json").read_text("utf-8"))["config"]["loudness"] == 7

@@ -64,7 +64,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | environment,
+        env=os.environ | {"PYTHONFAULTHANDLER": "1"} | environment,
         start_new_session=True,
     )
 
@@ -84,7 +84,11 @@ def wait_for(folder: Path, out: str, number: int, run: "subprocess.Popen[str]") 
 
 def end(run: "subprocess.Popen[str]") -> str:
     """Wait for the run's end. One row of the input is broken and one a duplicate, which the exit code 3 says."""
-    said = run.communicate(timeout=600)[0]
+    try:
+        said = run.communicate(timeout=600)[0]
+    except subprocess.TimeoutExpired:
+        run.send_signal(signal.SIGABRT)  # it says where each of its threads waits
+        said = run.communicate()[0]
     assert run.returncode == 3, said
     return said
 
