@@ -45,6 +45,10 @@ SWITCH_SECONDS = 0.001
 system, and would wait for the usual 5 ms at each of them. While figures are computed it is shorter still
 (`service.bounds.lanes`): always so, it would cost a batch of labels a quarter of its speed."""
 
+GARBAGE = 20_000
+"""New objects after which circles among them are looked for: some megabytes. At Python's usual 700 the collector has a
+tenth of a batch's processor time, and hardly anything here goes round in a circle."""
+
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
 
@@ -63,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.service = service
             gc.collect()
             gc.freeze()  # what is loaded by now stays, and no collection has to look at it again
+            gc.set_threshold(GARBAGE, 10, 10)
             sys.setswitchinterval(SWITCH_SECONDS)
             yield
 

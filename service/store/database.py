@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from base.errors import InputError
 from service.store import tables
 from service.store.connecting import WRITES, async_engine, reading_engine, thread_engine
+from service.store.many import MANY, insert_many
 
 Row = Mapping[Any, Any]
 """A row as a query returned it, by its columns."""
@@ -256,7 +257,10 @@ class Database:
         if any(tables.feedback in entry.rows for entry in group):
             take_turn(connection)
         for table, rows in _merged(group):
-            connection.execute(self._insert(table), rows)
+            if self.is_sqlite and len(rows) >= MANY:
+                insert_many(connection, self._insert(table), rows)
+            else:
+                connection.execute(self._insert(table), rows)
         return [_Outcome() if entry.change is None else _changed(connection, entry.change) for entry in group]
 
     def _insert(self, table: Table) -> Insert:
