@@ -27,7 +27,7 @@ from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
 from critic.files.shapes.base import expect_both_sides, number
 from critic.files.shapes.chats.demonstration import ends_with_answer
 from critic.files.sources import open_source
-from critic.files.together import answers_together, goodness, is_above, models_of
+from critic.files.together import answers_together, goodness, is_above, models_of, unlabelled
 from critic.files.turns import plain_turns, thoughts_in
 from critic.records import Item, Line, Message, Quarantined, Response
 from critic.rows import Broken
@@ -155,6 +155,9 @@ def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) 
     lines: list[Line | Quarantined] = []
     for item, cut, left_off, thoughts in items:
         lines.append(Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off, thoughts=thoughts))
+    if reading.labels:
+        lacking = unlabelled(columns.get("ranks", columns.get("ratings")))
+        lines += [_quarantined(number, raw.where, error.reason, error.detail) for error in lacking]
     return lines
 
 

@@ -67,6 +67,14 @@ def goodness(columns: Mapping[str, Any]) -> list[float | None] | None:
     return [None if rating is None else _rating(rating, low, high) for rating in ratings]
 
 
+def unlabelled(labels: object) -> list[RowError]:
+    """Return what is to be said of each of a row's answers that has no label, where the others have one."""
+    if not isinstance(labels, list):
+        return []
+    places = [place for place, label in enumerate(labels, 1) if label is None]
+    return [RowError("no_label", f"answer {place} of {len(labels)} has no label") for place in places]
+
+
 def _rank(value: object) -> float:
     rank = whole(value)
     if rank is None:

@@ -308,10 +308,12 @@ def sha256_and_rows(request: RunRequest) -> tuple[str | None, int | None]:
     path = Path(request.source)
     if request.source == "-" or not path.is_file():
         return None, None
-    lines, hashed = 0, hashlib.sha256()
+    lines, last, hashed = 0, b"\n", hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):
             hashed.update(block)
             lines += block.count(b"\n")
+            last = block[-1:]
+    lines += last != b"\n"  # many files end without one
     total = lines if path.suffix in (".jsonl", ".ndjson", ".txt") else None
     return hashed.hexdigest(), min(total, request.limit) if total is not None and request.limit else total

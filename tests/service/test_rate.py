@@ -31,6 +31,7 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
         rate.mark(6000 + second)
     assert rate.per_second() == pytest.approx(1)
     assert rate.left(90) == "about 90 s left" and rate.left(3600) == "about 60 min left"
+    assert rate.left(0) == "about 0 s left" and rate.left(-1) == ""  # an input that grew
 
 
 def test_a_rate_falls_while_nothing_is_done() -> None:

@@ -32,7 +32,7 @@ from critic.files.shapes import naming, shaped
 from critic.files.shapes.base import expect_both_sides, truth
 from critic.files.shapes.chats.demonstration import ends_with_answer
 from critic.files.sources import open_source
-from critic.files.together import answers_together
+from critic.files.together import answers_together, unlabelled
 from critic.files.turns import thinks
 from critic.records import Prompt, Quarantined
 from critic.rows import Broken, Raw, Unread
@@ -45,7 +45,6 @@ from trainers.batches.examples import (
     kinds,
     refuse_null,
     with_all_labels,
-    without_rating,
 )
 
 EVALUATION = "evaluation"
@@ -248,7 +247,7 @@ def parse_all(
     examples = _rated(given, where) if are_rated else [parse(given, where)]
     if Pair in wanted and Ranked not in wanted and not isinstance(examples[0], Pair):
         examples = _pairs(examples) or with_all_labels(examples, given)
-    return examples, without_rating(given["ratings"]) if are_rated else []
+    return examples, unlabelled(given["ratings"]) if are_rated else []
 
 
 def _rated(given: Mapping[str, Any], where: str) -> list[Example]:

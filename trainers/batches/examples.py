@@ -129,9 +129,3 @@ def with_all_labels(made: T, given: Mapping[str, Any]) -> T:
     if isinstance(ratings, list) and len(ratings) > 1 and None in ratings:
         raise RowError("no_label", f"{ratings.count(None)} of {len(ratings)} answers have no label")
     return made
-
-
-def without_rating(ratings: Sequence[Any]) -> list[RowError]:
-    """Return what is to be said of each of a row's answers that has no rating."""
-    lacking = [place for place, rating in enumerate(ratings, 1) if rating is None]
-    return [RowError("no_label", f"answer {place} of {len(ratings)} has no rating") for place in lacking]

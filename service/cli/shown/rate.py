@@ -33,7 +33,7 @@ class Rate:
     def left(self, rest: int) -> str:
         """Say how long the rest takes, as in ``about 3 min left``; nothing where that can't be said."""
         rate = self.per_second()
-        return f"about {duration(rest / rate)} left" if rate > 0 else ""
+        return f"about {duration(rest / rate)} left" if rate > 0 and rest >= 0 else ""
 
 
 def duration(seconds: float) -> str:

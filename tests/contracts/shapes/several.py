@@ -112,7 +112,7 @@ SEVERAL = [
         [ULTRA | {"completions": [*ULTRA["completions"], {"model": "m3", "response": KIWI, "overall_score": None}]}],
         generate=[ASK],
         judge=[ORDERED],
-        evaluate=TWO,
+        evaluate=[*TWO, "no_label"],
         dpo=[("Pair", EMU, ROBIN), "no_label"],
         reward=[("Rated", EMU, 1.0), ("Rated", ROBIN, 0.0), "no_label"],
         sft=["other_kind"],

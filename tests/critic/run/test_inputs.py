@@ -11,6 +11,8 @@ import pytest
 
 from base.errors import InputError
 from critic.files.inputs import open_prompts, read_pairs, read_prompts
+from critic.run.request import RunRequest
+from critic.run.run import sha256_and_rows
 
 from .input_rows import CHAT, last_texts, prompts, read, refused, write_lines
 
@@ -246,3 +248,10 @@ def test_an_answer_that_calls_tools_is_no_text_to_compare(tmp_path: Path) -> Non
     file = write_lines(tmp_path / "x.jsonl", {"chosen": side, "rejected": "b"})
     (line,) = read_pairs(str(file), max_chars=100, truncate=False)
     assert "calls tools" in refused(line).detail
+
+
+@pytest.mark.parametrize(("text", "rows"), [("", 0), ("{}", 1), ("{}\n", 1), ("{}\n{}", 2), ("{}\n{}\n", 2)])
+def test_the_last_line_counts_with_and_without_its_end(text: str, rows: int, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(text)
+    request = RunRequest("honesty", str(tmp_path / "in.jsonl"), ("embedded",), "embedded")
+    assert sha256_and_rows(request)[1] == rows
