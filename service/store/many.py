@@ -22,7 +22,7 @@ def insert_many(connection: Connection, insert: Insert, rows: Sequence[Mapping[s
     processes: list[tuple[str, Process]] = []
     for name in compiled.positiontup or ():
         processes.append((name, insert.table.c[name].type.dialect_impl(dialect).bind_processor(dialect)))
-    values = [
-        tuple(row[name] if process is None else process(row[name]) for name, process in processes) for row in rows
-    ]
+    values = []
+    for row in rows:
+        values.append(tuple(row[name] if process is None else process(row[name]) for name, process in processes))
     connection.exec_driver_sql(str(compiled), values)
