@@ -44,6 +44,7 @@ from trainers.batches.examples import (
     Rated,
     kinds,
     refuse_null,
+    slug_of,
     with_all_labels,
 )
 
@@ -282,7 +283,7 @@ def _pairs(examples: Sequence[Example]) -> list[Example]:
             if above > below
         ]
     except ValidationError as error:
-        raise RowError(_slug(error), readable(error)) from None
+        raise RowError(slug_of(error), readable(error)) from None
 
 
 def parse(columns: Mapping[str, Any], where: str = "") -> Example:
@@ -307,7 +308,7 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
                 return Rated(prompt=prompt, answer=answer, value=_value(given), **common)
             return Demonstration(prompt=prompt, answer=answer, **common)
     except ValidationError as error:
-        raise RowError(_slug(error), readable(error)) from None
+        raise RowError(slug_of(error), readable(error)) from None
     expect_both_sides(dict(columns))
     refuse_null(columns)
     raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
@@ -330,7 +331,7 @@ def _feedback(columns: dict[str, Any], where: str, wanted: Sequence[type[Example
         feedback = from_file(columns, where, "human")
         taught = [parse(row, where) for _, row in feedback.rows(ties=True)]
     except ValidationError as error:
-        raise RowError(_slug(error), readable(error)) from None
+        raise RowError(slug_of(error), readable(error)) from None
     examples = [example for example in taught if isinstance(example, tuple(wanted))]
     if not examples and Pair in wanted:
         examples = [example for example in taught if isinstance(example, Ranked)]
@@ -388,19 +389,3 @@ def _value(columns: Mapping[str, Any]) -> float:
     if not low <= rating <= high or low == high:
         raise RowError("bad_rating", f"a rating of {rating:g} is not on the scale {low:g} to {high:g}")
     return (rating - low) / (high - low)
-
-
-def _slug(error: ValidationError) -> str:
-    """Return a short reason that reports can count."""
-    first = error.errors(include_url=False)[0]
-    if first["loc"]:
-        return f"bad_{first['loc'][0]}"
-    message = first["msg"]
-    known = {
-        "last user": "empty_prompt",
-        "answer is empty": "empty_answer",
-        "same text": "equal_sides",
-        "roles": "role_order",
-        "ranks": "bad_ranks",
-    }
-    return next((slug for words, slug in known.items() if words in message), "bad_row")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from critic.messages import is_blank
 from critic.records import Prompt, Record
@@ -129,3 +129,19 @@ def with_all_labels(made: T, given: Mapping[str, Any]) -> T:
     if isinstance(ratings, list) and len(ratings) > 1 and None in ratings:
         raise RowError("no_label", f"{ratings.count(None)} of {len(ratings)} answers have no label")
     return made
+
+
+def slug_of(error: ValidationError) -> str:
+    """Return a short reason that reports can count."""
+    first = error.errors(include_url=False)[0]
+    if first["loc"]:
+        return f"bad_{first['loc'][0]}"
+    message = first["msg"]
+    known = {
+        "last user": "empty_prompt",
+        "answer is empty": "empty_answer",
+        "same text": "equal_sides",
+        "roles": "role_order",
+        "ranks": "bad_ranks",
+    }
+    return next((slug for words, slug in known.items() if words in message), "bad_row")

@@ -82,4 +82,4 @@ class Letters(SampledMode):
 def parse_letter(text: str) -> Letter | None:
     """Return the letter that is all of a text's first line but for punctuation, else None: never a guess."""
     match = _LETTER.fullmatch(text.strip().partition("\n")[0])
-    return match[1] if match is not None else None  # type: ignore[return-value]
+    return match[1] if match is not None else None  # type: ignore[return-value]  # the pattern has no other letters

@@ -96,7 +96,7 @@ async def test_all_principles_of_an_order_are_one_tree() -> None:
     await votes(engine, KIND, SHORT)
     assert len(engine.trees) == 2
     for tree in engine.trees:
-        instructions = [read.instructions for _, read, _ in reads(tree)]  # type: ignore[union-attr]
+        instructions = [read.instructions for _, read, _ in reads(tree)]  # type: ignore[union-attr]  # all are read
         assert instructions == ["Principle: Be kind.\nKinder?", "Principle: Be short.\nShorter?"]
     [read, *_] = [read for _, read, _ in reads(engine.trees[0])]
     assert read == Decision(
@@ -178,7 +178,7 @@ async def test_another_principle_asks_its_own_question_only() -> None:
     await votes(RecordedEngine(engine, ledger, Budget()), KIND, SHORT)
     asked = []
     for tree in engine.trees:
-        asked.append([read.instructions for _, read, _ in reads(tree)])  # type: ignore[union-attr]
+        asked.append([read.instructions for _, read, _ in reads(tree)])  # type: ignore[union-attr]  # all are read
     assert asked == [["Principle: Be short.\nShorter?"]] * 2
 
 
