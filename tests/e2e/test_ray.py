@@ -181,10 +181,11 @@ def head(tmp_path: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=1", "--port=0"]
     command += ["--include-dashboard=false", f"--ray-client-server-port={port}"]
-    # Ray gives a client's server 30 seconds to start, in which a busy machine has hardly imported it.
-    patient = os.environ | {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "600"}
+    # A client's server has 30 seconds to start, and a client whose server died waits as long before it says so. With
+    # gRPC's own handling of forks one server in thirty dies as it starts ("epoll_wait error: Bad file descriptor").
+    environment = os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONPATH": str(tmp_path / "hook")}
     with (tmp_path / "head.log").open("wb") as log:
-        process = subprocess.Popen(command, env=patient, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         until = time.monotonic() + 600
         while not listens(port):
@@ -197,5 +198,22 @@ def head(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_machine_that_is_no_node_of_the_cluster_can_start_a_run(folder: Path, head: str) -> None:
-    end(start(folder, "client", f"{head}?shard=60", latency=0, RAY_AUTH_MODE="token"))
+    died = fail_next_client_server(folder)
+    said = end(start(folder, "client", f"{head}?shard=60", latency=0, RAY_AUTH_MODE="token"))
+    assert died.exists() and "could not start this client's server" in said
     assert_same(folder, "client")
+
+
+def fail_next_client_server(folder: Path) -> Path:
+    """Let the next server that the head starts for a client die as it starts. Returns a file that is there after it."""
+    died = folder / "died"
+    hook = folder / "hook" / "sitecustomize.py"  # Python runs it in each process that the head starts
+    hook.parent.mkdir()
+    hook.write_text(
+        "import os, pathlib, sys\n"
+        f"died = pathlib.Path({str(died)!r})\n"
+        "if 'specific-server' in ' '.join(sys.orig_argv) and not died.exists():\n"
+        "    died.touch()\n"
+        "    os._exit(1)\n"
+    )
+    return died
