@@ -229,7 +229,7 @@ def test_cai_stopped_and_run_again(vllm_python: Path, embedded_model: Path, tmp_
     spec = f"vllm:{embedded_model}?dtype=float32&context=2048&kv_gib=1"
     command = [str(vllm_python.with_name("cai")), "generate", "--principles", "harmlessness@1.0.0", "--out", "out"]
     command += ["--prompts", "prompts.txt", "--policy", spec, "--judge", spec, "--revisions", "0"]
-    command += ["--judge-principles", "2", "--max-tokens", "120", "--retest", "0"]
+    command += ["--judge-principles", "2", "--max-tokens", "48", "--retest", "0"]
 
     def start() -> "subprocess.Popen[str]":
         return subprocess.Popen(
