@@ -59,7 +59,8 @@ The figures are GB (10^9 bytes) on one GPU. `of 8 x 80` means one of eight GPUs 
 themselves. QLoRA (`quantize: nf4`) keeps the frozen base in four bits, which can't be sharded. Its embedding, output
 table and head stay in float32, and answers are written by a copy in bfloat16.
 """
-TAIL = """For a method that is refused here, use OpenRLHF or verl: they shard policy, reference and rollouts, and can take this
+TAIL = """\
+For a method that is refused here, use OpenRLHF or verl: they shard policy, reference and rollouts, and can take this
 service's rewards. See [TRAINING.md](TRAINING.md).
 """
 ROW = ("weights", "gradients", "optimiser", "references", "rollouts", "reward models", "activations")
