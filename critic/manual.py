@@ -30,7 +30,7 @@ An unknown option is an error that names the nearest known one.
 | `OPENAI_API_KEY` | the API key of all servers, unless the spec names another variable with `key_env=NAME` |
 | `OPENAI_BASE_URL` | the server of a spec without `@URL`; by default `https://api.openai.com/v1` |
 | `CAI_CACHE` | where the embedded model is kept; by default `cai-feedback` in `XDG_CACHE_HOME` or `~/.cache` |
-| `HF_HOME`, `HF_HUB_OFFLINE` | where models of the hub are kept; whether the hub is never asked (both are transformers' own) |
+| `HF_HOME`, `HF_HUB_OFFLINE` | of transformers: where models of the hub are kept, and whether the hub is never asked |
 | `VLLM_LOGGING_LEVEL` | what vLLM prints; nothing, unless it is set |
 | `RAY_ADDRESS` | the cluster that `--on ray` uses |
 
