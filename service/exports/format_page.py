@@ -27,7 +27,7 @@ row per label.
 card; `cai train ... --push-to-hub OWNER/NAME` uploads the trained model. A new repository is private. Inputs may be
 addresses on the hub: `hf://OWNER/NAME` for the tables that a data set's card lists, `hf://OWNER/NAME/FILE` for one of
 its files.
-
+"""
 
 
 def page() -> str:
