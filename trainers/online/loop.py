@@ -319,8 +319,7 @@ class OnlineTrainer:
             )
 
     def _save(self) -> None:
-        devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        chance = gather_object([{"cpu": torch.get_rng_state(), "cuda": devices}])
+        chance = gather_object([checkpoint.chance()])
         if self.accelerator.is_main_process:
             content = {
                 "weights": {name: weight.detach() for name, weight in self._weights.items()},
@@ -363,10 +362,7 @@ class OnlineTrainer:
         self._scheduler.load_state_dict(content["scheduler"])
         self.restore(content["method"])
         self.history = History.of(content["history"])
-        chance = content["chance"][self.accelerator.process_index]
-        torch.set_rng_state(chance["cpu"])
-        if chance["cuda"]:
-            torch.cuda.set_rng_state_all(chance["cuda"])
+        checkpoint.restore_chance(content["chance"][self.accelerator.process_index])
 
     def _log(self, figures: dict[str, float]) -> None:
         self.state.log_history.append(figures | {"step": self.state.global_step})
