@@ -28,7 +28,7 @@ from critic.files.shapes.base import expect_both_sides, number
 from critic.files.shapes.chats.demonstration import ends_with_answer
 from critic.files.sources import open_source
 from critic.files.together import answers_together, goodness, is_above, models_of, unlabelled
-from critic.files.turns import plain_turns, thoughts_in
+from critic.files.turns import is_plain, plain_turns, thoughts_among
 from critic.records import Item, Line, Message, Quarantined, Response
 from critic.rows import Broken
 from critic.rows import RowError as RowError
@@ -152,13 +152,18 @@ def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) 
         return [_quarantined(number, raw.where, error.reason, error.detail)]
     except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
         return [_quarantined(number, raw.where, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
-    lines: list[Line | Quarantined] = []
-    for item, cut, left_off, thoughts in items:
-        lines.append(Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off, thoughts=thoughts))
+    lines: list[Line | Quarantined] = [_read_line(number, raw.where, read) for read in items]
     if reading.labels:
         lacking = unlabelled(columns.get("ranks", columns.get("ratings")))
         lines += [_quarantined(number, raw.where, error.reason, error.detail) for error in lacking]
     return lines
+
+
+def _read_line(number: int, where: str, read: _Read) -> Line:
+    item, cut, left_off, thoughts = read
+    if cut or left_off or thoughts:
+        return Line(row=number, where=where, item=item, cut=cut, left_off=left_off, thoughts=thoughts)
+    return Line(row=number, where=where, item=item)  # as most: each value that is named is looked at
 
 
 def _read_items(columns: dict[str, Any], reading: _Reading, limit: Limit) -> list[_Read]:
@@ -186,13 +191,13 @@ def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     columns, left_off = _without_answer(columns)
     messages = prompt_messages(columns)
     if messages is None and ("responses" in columns or {"chosen", "rejected"} <= columns.keys()):
-        messages = _shared([side(value) for value in _response_values(columns)], None)
+        messages = _shared(_sides(_response_values(columns)), None)
     if messages is None:
         there = ", ".join(str(name)[:40] for name in list(columns)[:12]) or "none"
         expected = f"expected one of {', '.join(PROMPT_COLUMNS)}, or say with --column prompt=NAME which it is"
         raise RowError("no_prompt", f"no prompt among its columns ({there}); {expected}")
     prompt, cut = prompt_of(messages, columns, limit)
-    return [_Read(Item(prompt=prompt), cut, left_off, thoughts_in([columns.get(name) for name in PROMPT_COLUMNS]))]
+    return [_Read(Item(prompt=prompt), cut, left_off, thoughts_among(map(columns.get, PROMPT_COLUMNS)))]
 
 
 def _without_answer(columns: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -268,7 +273,7 @@ def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
 
 
 def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str], limit: Limit) -> _Read:
-    sides = [side(value) for value in values]
+    sides = _sides(values)
     messages = _shared(sides, prompt_messages(_without_answer(columns)[0]))
     prompt, cut = prompt_of(messages, columns, limit)
     responses = []
@@ -278,7 +283,7 @@ def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str],
             said = f"a response of {len(text):,} characters; the limit is {limit.max_chars:,}"
             raise RowError("too_long", said)
         responses.append(Response(text=text, model=model))
-    thoughts = thoughts_in([columns.get(name) for name in PROMPT_COLUMNS]) + thoughts_in(values)
+    thoughts = thoughts_among(map(columns.get, PROMPT_COLUMNS)) + thoughts_among(values)
     return _Read(Item(prompt=prompt, responses=tuple(responses)), cut, 0, thoughts)
 
 
@@ -286,7 +291,11 @@ def _shared(sides: Sequence[tuple[Messages, str]], messages: Messages | None) ->
     """Return the prompt: ``messages``, or what all sides say before their answers. Raises `RowError`."""
     if messages is not None and not any([before for before, _ in sides]):
         return messages
+    same: Messages | None = None
     for before, _ in sides:
+        if before is same:
+            continue  # as most sides, whose turns were read once
+        same = before
         if before and messages is None:
             messages = before
         if before and before != messages:
@@ -320,6 +329,28 @@ _ANSWERS = _Reading(_answers_items, labels=False, answers=True)
 _LABELLED = _Reading(_labelled_items, labels=True, answers=True)
 
 
+def _sides(values: Sequence[Any]) -> list[tuple[Messages, str]]:
+    """Return what `side` does of each value. Turns that several begin with are read once, as the sides of a pair do."""
+    sides: list[tuple[Messages, str]] = []
+    read: Messages = ()
+    before: list[Any] | None = None
+    for value in values:
+        if not isinstance(value, list) or not value or not all(map(is_plain, value)):
+            sides.append(side(value))
+            continue
+        *turns, last = value
+        if last["role"] != "assistant":
+            raise RowError("bad_responses", _NO_RESPONSE)
+        if turns != before:
+            read, before = _of_plain(turns), turns
+        refuse_characters(last["content"])
+        sides.append((read, last["content"]))
+    return sides
+
+
+_NO_RESPONSE = "a response is a string, an assistant message, or a chat that ends with one"
+
+
 def side(value: object) -> tuple[Messages, str]:
     """Return (the turns before the last, the response's text). Raises `RowError`."""
     if isinstance(value, str):
@@ -328,7 +359,7 @@ def side(value: object) -> tuple[Messages, str]:
         raise RowError("bad_responses", f"an answer is {value!r:.40}; expected a string, a message or a chat")
     messages = _messages(value if isinstance(value, list) else [value], "bad_responses")
     if not messages or messages[-1].role != "assistant":
-        raise RowError("bad_responses", "a response is a string, an assistant message, or a chat that ends with one")
+        raise RowError("bad_responses", _NO_RESPONSE)
     if messages[-1].tool_calls:
         raise RowError("bad_responses", "a response that calls tools can't be compared: only texts are")
     return messages[:-1], messages[-1].content
@@ -350,17 +381,24 @@ def prompt_messages(columns: dict[str, Any]) -> Messages | None:
     if column == "instruction" and columns.get("input"):
         value = f"{value}\n\n{columns['input']}"
     refuse_characters(value)
-    return (Message(role="user", content=value),)
+    return (Message.of_text("user", value),)
 
 
 def _messages(values: list[Any], reason: str) -> Messages:
     """Build messages from turns as files have them: see `critic.files.turns`."""
+    if all(map(is_plain, values)):
+        return _of_plain(values)
     turns = plain_turns(values)
     refuse_characters(*_texts(turns))
     try:
         return tuple(Message.model_validate(turn) for turn in turns)
     except ValidationError as error:
         raise RowError(reason, f"a message needs a role and a content: {readable(error)}") from None
+
+
+def _of_plain(turns: list[dict[str, Any]]) -> Messages:
+    refuse_characters(*[turn["content"] for turn in turns])
+    return tuple([Message.of_text(turn["role"], turn["content"]) for turn in turns])
 
 
 def _texts(value: object) -> Iterator[str]:
