@@ -152,7 +152,7 @@ def _read(names: list[str], naming: Naming, where: str) -> list[str]:
 
 
 class _AtOnce:
-    """The rows of a batch, made Python's together when the first is asked for; each alone where one of them can't be."""
+    """The rows of a batch, made Python's together as the first is asked for; each alone where one can't be."""
 
     def __init__(self, batch: Any) -> None:
         self._batch = batch

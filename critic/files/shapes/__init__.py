@@ -18,23 +18,27 @@ from critic.files.shapes.chats.turns import NAMES, SHAREGPT
 from critic.files.shapes.chats.turns_apart import TURNS_APART
 from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
-from critic.files.shapes.other_names import CHAT_CONTEXT, CONTEXT, LISTS, PREFERENCE, SIDES, TAG
+from critic.files.shapes.other_names import CHAT_CONTEXT, CONTEXT, EDITS, LISTS, PREFERENCE, SIDES, TAG
 from critic.files.shapes.pictures import PICTURES
-from critic.files.shapes.ranked import GENERATIONS, RANKED
+from critic.files.shapes.ranked import COMPLETIONS, GENERATIONS, RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
+from critic.files.shapes.steps import MARKED_STEPS, PROBLEM
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
     FEEDBACK,
     PICTURES,
     TREE_MESSAGES,
+    PROBLEM,
+    MARKED_STEPS,
     TAG,
     CONTEXT,
     CHAT_CONTEXT,
     LISTS,
     SIDES,
     PREFERENCE,
+    EDITS,
     SHAREGPT,
     TRANSCRIPTS,
     MARKED,
@@ -42,6 +46,7 @@ SHAPES: tuple[Shape, ...] = (
     ULTRAFEEDBACK,
     SHP,
     RANKED,
+    COMPLETIONS,
     GENERATIONS,
     NUMBERED,
     SINGLE,
