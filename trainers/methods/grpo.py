@@ -38,7 +38,7 @@ class GRPOConfig(OnlineConfig):
     kl_coef: float = 0.02
     """What a nat of KL to the reference costs."""
     kl_estimator: Literal["k3-weighted", "k2", "k3"] = "k3-weighted"
-    """How that enters the loss. k3-weighted is unbiased; k3 is TRL's, and biased; with rloo it is k1 in the reward."""
+    """How that enters the loss. k3-weighted is unbiased; k2 and k3 are biased; with rloo it is k1 in the reward."""
     samples_per_prompt: int = 8
     """Number of answers to each prompt: the group."""
 

@@ -122,9 +122,9 @@ def penalty(new_M: Tensor, old_M: Tensor, reference_M: Tensor, estimator: Penalt
     With x = log pi - log pi_ref at a token drawn from the policy as it was (``old_M``):
 
         k3-weighted   r (exp(-x) - 1 + x), r = pi / pi_old: its gradient is that of KL(pi || pi_ref) at every update,
-                      because its mean is that KL whatever pi is
+                      because its mean is that KL whatever pi is (DeepSeek-V3.2, 2025; TRL's default)
         k2            x^2 / 2: that gradient at the first update only, while pi is still pi_old
-        k3            exp(-x) - 1 + x: TRL's and GRPO's; the gradient is that of KL(pi_ref || pi), which pulls
+        k3            exp(-x) - 1 + x: as GRPO's paper has it; the gradient is that of KL(pi_ref || pi), which pulls
                       less the further the policy has gone
     """
     x_M = new_M - reference_M
