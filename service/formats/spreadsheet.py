@@ -24,8 +24,9 @@ from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.rating import FIVE
 from critic.files.containers.sheets import sheet_rows
-from critic.files.inputs import RowError, prompt_messages
+from critic.files.inputs import RowError
 from critic.files.naming import Naming
+from critic.files.row_messages import prompt_messages
 from critic.records import Record
 from service.formats.base import (
     DATA_TABLES,

@@ -15,6 +15,7 @@ from typing import Any
 from base.errors import InputError
 from trainers.online.config import OnlineConfig
 
+SAME = "all rewards that are compared are the same"
 _N = 4
 _PHRASE = (1, 2, 3)
 """Lengths of phrases, in words."""
@@ -79,7 +80,7 @@ class History:
 
 
 FIGURES = ("kl", "length", "repetition", "refusals", "entropy", "reward_std", "length_correlation")
-"""What each step must tell."""
+"""What each step must tell. ``reward_std`` is of rewards that are compared: see `experience.spread`."""
 
 
 def repetition(ids: Sequence[int]) -> float:
@@ -181,7 +182,7 @@ def _flat(history: History, config: OnlineConfig) -> Iterator[str]:
     limit = config.alarm_flat
     spreads = [step["reward_std"] for step in history.steps[-(limit or 1) :]]
     if limit is not None and len(spreads) == limit and not any(spreads):
-        yield f"in {limit} steps in a row all rewards were the same (alarm_flat {limit})"
+        yield f"in {limit} steps in a row {SAME} (alarm_flat {limit})"
 
 
 def _risen(history: History, config: OnlineConfig, name: str, what: str) -> Iterator[str]:

@@ -22,7 +22,8 @@ from base.digest import digest
 from critic.feedback import ComparisonLabel, Feedback, Source
 from critic.feedback.base import Columns, expect_list, not_given
 from critic.feedback.from_file import GIVEN
-from critic.files.inputs import RowError, prompt_messages
+from critic.files.inputs import RowError
+from critic.files.row_messages import prompt_messages
 from critic.files.sources import Broken
 from service.formats.base import Entry, Format, Found, Reading, Table, broken, read_rows, shown
 

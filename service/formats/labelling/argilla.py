@@ -25,7 +25,8 @@ from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.ranking import dense
-from critic.files.inputs import RowError, prompt_messages
+from critic.files.inputs import RowError
+from critic.files.row_messages import prompt_messages
 from service.formats.base import Entry, Format, Found, Reading, Table, broken, read_rows, shown
 from service.formats.parts.argilla_record import ENVELOPE, NOBODY, QUESTIONS, add, new_record
 

@@ -25,7 +25,8 @@ from pydantic import Field
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel, Scale, Source
 from critic.feedback.base import Columns, expect_list
 from critic.feedback.from_file import GIVEN
-from critic.files.inputs import RowError, prompt_messages
+from critic.files.inputs import RowError
+from critic.files.row_messages import prompt_messages
 from service.formats.base import Entry, Format, Found, Reading, Table, broken, count_beside, read_rows, shown
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "text", "chosen", "rejected", "item")
