@@ -60,8 +60,8 @@ themselves. QLoRA (`quantize: nf4`) keeps the frozen base in four bits, which ca
 table and head stay in float32, and answers are written by a copy in bfloat16.
 """
 TAIL = """\
-If QLoRA is refused, use LoRA, whose weights can be sharded over several GPUs. If a method whose policy writes is refused,
-use OpenRLHF or verl: they shard policy, reference and rollouts, and can take this service's rewards. See
+If QLoRA is refused, use LoRA, whose weights can be sharded over several GPUs. If a method whose policy writes is
+refused, use OpenRLHF or verl: they shard policy, reference and rollouts, and can take this service's rewards. See
 [TRAINING.md](TRAINING.md).
 """
 ROW = ("weights", "gradients", "optimiser", "references", "rollouts", "reward models", "activations")
