@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
@@ -16,7 +16,7 @@ from critic.statistics.people.dawid_skene import accuracies, full, one_coin
 from critic.statistics.people.spam import Informed, informed
 from critic.statistics.prediction.verdicts import Verdict, slips, verdicts
 from critic.statistics.reliability.alpha import krippendorff
-from critic.statistics.reliability.coefficient import FEWEST, OfWeights, figure
+from critic.statistics.reliability.coefficient import OfWeights, figure, resting_on
 from critic.statistics.reliability.gwet import ac1, ac2
 from critic.statistics.reliability.kappa import cohen, fleiss
 from critic.statistics.reliability.ratings import Floats, Ratings
@@ -158,15 +158,8 @@ def _coefficients(
         if value is None:
             why_not[name] = "one value alone was given, so that chance explains all agreement"
         else:
-            figures[name] = _of_several(value, clusters[several])
+            figures[name] = resting_on(value, clusters[several])
     return figures, why_not
-
-
-def _of_several(value: Figure, clusters: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Figure:
-    """Return a coefficient with the number of those that it rests on: units, and their prompts, that two labelled."""
-    prompts = len(np.unique(clusters))
-    low, high = (value.low, value.high) if prompts >= FEWEST else (-1.0, 1.0)
-    return replace(value, low=low, high=high, n=clusters.size, clusters=prompts)
 
 
 def _agreement(ratings: Ratings, clusters: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Figure | None:
