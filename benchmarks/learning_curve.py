@@ -1,9 +1,10 @@
 """A planted reward on held-out prompts, while the embedded model learns by GRPO or by online DPO.
 
 ``python -m benchmarks.learning_curve [grpo] [online-dpo]``: at most `MINUTES` of training each, on two cores. The
-planted reward is 4 for an answer of no words and halves with every ten: it wants short answers. At first and every
-`EVERY` steps the policy answers the held-out prompts, from the same seeds, and each answer gets that reward. What it
-costs is the KL to the policy as it was, in nats an answer, which stands beside it.
+planted reward is 4 for an answer of ten words, and halves with every ten words more and every three less: it wants
+short answers, but not empty ones. At first and every `EVERY` steps the policy answers the held-out prompts, from the
+same seeds, and each answer gets that reward. What it costs is the KL to the policy as it was, in nats per answer, which
+stands beside it.
 
 A run that was killed goes on; one that is done is only drawn again. The section of RESULTS.md and the picture
 ``docs/learning-curves.svg`` are of all runs in ``runs/learning-curve``.
@@ -40,6 +41,7 @@ from trainers.online.writing.rollout import Sample
 TITLE = "A planted reward, learnt"
 NAME = "learning_curve"
 MINUTES, EVERY, STEPS = 30, 10, 400
+WORDS = 10
 ROOT = Path(__file__).parents[1]
 RUNS, PICTURE = ROOT / "runs" / "learning-curve", ROOT / "docs" / "learning-curves.svg"
 PROMPTS = ROOT / "examples" / "questions.jsonl"
@@ -51,6 +53,11 @@ OWN: dict[str, dict[str, Any]] = {
 """What the methods have apart from each other: 64 answers a step both."""
 WIDTH, HEIGHT, LEFT, TOP = 640, 200, 56, 24
 COLORS = {"grpo": "#2f6f9f", "online-dpo": "#c2573a"}
+
+
+def wanted(words: int) -> float:
+    """Return the planted reward of an answer of so many ``words``."""
+    return 4 * math.exp2(-max((words - WORDS) / 10, (WORDS - words) / 3))
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,11 @@ class Curve:
 class Brief:
     """The planted reward."""
 
-    identity = {"name": "planted: brief", "revision": "1"}  # noqa: RUF012  # the protocol has it so
+    identity = {"name": "planted: brief", "revision": "2"}  # noqa: RUF012  # the protocol has it so
 
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
-        """Halve 4 with every ten words."""
-        return [Grade(4 * 0.5 ** (len(sample.text.split()) / 10)) for sample in samples]
+        """Halve 4 with every ten words beyond `WORDS`, and with every three that are missing."""
+        return [Grade(wanted(len(sample.text.split()))) for sample in samples]
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -162,7 +169,7 @@ def figures(curves: Sequence[Curve]) -> list[Measurement]:
     made = []
     for curve in curves:
         first, last = curve.points[0], curve.points[-1]
-        note = f"{last.step} steps, {last.minutes:.0f} minutes, {last.kl:.1f} nats of KL an answer"
+        note = f"{last.step} steps, {last.minutes:.0f} minutes, {last.kl:.1f} nats of KL per answer"
         note += f"; stopped: {curve.stopped}" if curve.stopped else ""
         made += [
             Measurement(f"{curve.method}: held-out reward before", first.reward, "", note=f"± {first.error:.2f}"),
@@ -190,7 +197,7 @@ def picture(curves: Sequence[Curve]) -> str:
     for curve in curves:
         apart[curve.method] = [(p.step, p.kl, 0.0) for p in curve.points]
     _panel(root, 0, "planted reward of held-out answers", rewards, last)
-    _panel(root, HEIGHT, "KL to the policy as it was, nats an answer", apart, last)
+    _panel(root, HEIGHT, "KL to the policy as it was, nats per answer", apart, last)
     for number, method in enumerate(rewards):
         _text(root, WIDTH - 100, TOP + 14 * number, method, fill=COLORS[method])
     _text(root, WIDTH / 2, 2 * HEIGHT + 14, "steps of 64 answers")

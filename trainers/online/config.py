@@ -95,7 +95,7 @@ class OnlineConfig(TrainConfig):
     alarm_disagreement: float | None = 3.0
     """By how many standard errors reward and held-out reward of the same answers may be correlated below 0."""
     alarm_flat: int | None = 10
-    """After how many steps in a row whose rewards were all the same the run stops."""
+    """After how many steps in a row the run stops whose rewards are the same, where they are compared."""
     learning_rate: float = 1e-6
     logging_steps: float = 1
     save_steps: float = 50

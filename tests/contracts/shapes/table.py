@@ -19,6 +19,11 @@ it. A dry run and a job read as their command does, and `cai inspect FILE` says 
 A word in `code` is the reason of a refusal: the row is named with it, and costs nothing else. Where a column is called
 otherwise, `--column prompt=question` says so.
 
+An answer that is empty, or holds spaces and characters without width alone, says nothing that could be compared or
+learnt from: the row is refused as `empty_answer` by every command that reads answers, and `cai generate` takes its
+prompt. TRL would train on it, as on an answer of which only the end is learnt. Where two others stand beside it,
+`cai judge` compares those, and the run names what it left out as `empty_response`.
+
 """
 _COLUMNS = (
     *("shape", "columns", "`generate`, `align`", "`judge`", "`evaluate judge`"),

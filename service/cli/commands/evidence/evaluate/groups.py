@@ -32,7 +32,7 @@ def groups(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """Tell how far groups of annotators differ, and who loses under each way to decide for all; no model is asked."""
+    """Show how far groups of annotators differ, and who loses under each way of deciding for all. No model is asked."""
     names = settings.by or tuple(AGGREGATIONS)
     if unknown := [name for name in names if name not in AGGREGATIONS]:
         raise InputError(f"there is no way {unknown[0]!r}", where="--by", fix=f"There are {', '.join(AGGREGATIONS)}.")
