@@ -53,8 +53,8 @@ reward model of eight billion weights on the same GPU. GB are 10^9 bytes, of one
 share the weights out. QLoRA (`quantize: nf4`) keeps the frozen base in four bits, which can't be shared out; its
 embedding, output table and head stay in float32, and what writes answers is a copy in bfloat16.
 """
-TAIL = """Where QLoRA is refused, LoRA shares the weights out over several GPUs. A refused method whose policy writes goes
-by OpenRLHF or verl, which shard policy, reference and rollouts and take this service's rewards: see
+TAIL = """Where QLoRA is refused, LoRA shares the weights out over several GPUs. A refused method whose policy writes
+goes by OpenRLHF or verl, which shard policy, reference and rollouts and take this service's rewards: see
 [TRAINING.md](TRAINING.md).
 """
 ROW = ("weights", "gradients", "optimiser", "references", "rollouts", "reward models", "activations")
