@@ -31,7 +31,7 @@ from critic.statistics.reliability.ratings import Floats, Ints
 BINS = 10
 SAMPLES = 1000  # drawn for each error that is tested: a chance of 2.5 % is off by half a per cent
 HALVINGS = 16  # of the range of errors: to about a ten-thousandth
-LUCKY = 0.1
+LUCKY = 0.1  # of judges without any error: those who are nearer than nine in ten of them have no narrower limit
 ROUNDING = 1e-12  # as far apart as rounding puts what is equal
 
 
