@@ -39,8 +39,9 @@ HEAD = """# Memory of training
 `cai train METHOD --config FILE --dry-run` says how much memory and disk a training run needs before anything is loaded
 or written: memory on each device, main memory while loading, and disk space. The model may be a folder that holds
 nothing but a `config.json`. A run that can't fit is refused, and the message says what would fit. By default the plan
-is for this machine and for the way the command was started (for example, under `accelerate launch`). `--processes 8
---sharded --device-memory 80` plans for another machine: eight GPUs of 80 GB that shard the weights (FSDP).
+is for this machine and for the way the command was started (for example, under `accelerate launch`).
+`--processes 8 --sharded --device-memory 80` plans for another machine: eight GPUs of 80 GB that shard the weights
+(FSDP).
 
 The plan assumes the largest batch that the settings allow, with every chat as long as `max_length`. Weights are float32
 while they are trained, and matrix products are bfloat16. The arithmetic, with its sources, is in

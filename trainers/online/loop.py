@@ -47,7 +47,7 @@ from trainers.online.experience import NoReward, Row, Siblings
 from trainers.online.models import ActorCritic
 from trainers.online.optimizer import add_up_gradients, make_optimizer, timed
 from trainers.online.prompts import Ask, Asks
-from trainers.online.scoring import RewardSource, SumReward, open_source
+from trainers.online.scoring import RewardSource, SumReward, by_prompt, open_source
 from trainers.online.writing import rollouts
 from trainers.online.writing.rollout import RolloutTask, Sample
 from trainers.online.writing.writers import open_writer
@@ -298,12 +298,8 @@ class OnlineTrainer:
             return
         mine = self.held_out.asks[self.accelerator.process_index :: self.accelerator.num_processes]
         samples = [sample for sample in self._write(mine, 1, "heldout") if not sample.problem]
-        by_prompt = []
-        for source in (self.reward, self.heldout):
-            grades = self._runner.run(source.grade(samples))
-            known = [(s, g.reward) for s, g in zip(samples, grades, strict=True) if g.reward is not None]
-            by_prompt.append({sample.task.ask.prompt.key: reward for sample, reward in known})
-        parts = gather_object([by_prompt])
+        both = [self._runner.run(source.grade(samples)) for source in (self.reward, self.heldout)]
+        parts = gather_object([[by_prompt(samples, grades) for grades in both]])
         reward = {key: value for part in parts for key, value in part[0].items()}
         heldout = {key: value for part in parts for key, value in part[1].items()}
         self.history.audits.append(Audit(self.state.global_step, reward, heldout))
