@@ -42,8 +42,9 @@ def _rank(answer: dict[str, Any], best: int = 1) -> int:
 
 def _fits_completions(columns: Columns) -> bool:
     completions = columns.get("completions")
-    listed = isinstance(completions, list) and bool(completions)
-    return listed and all(isinstance(one, dict) and "completion" in one for one in completions)
+    if not isinstance(completions, list) or not completions:
+        return False
+    return all(isinstance(one, dict) and "completion" in one for one in completions)
 
 
 def _read_completions(columns: Columns, labels: bool) -> Columns:
