@@ -23,15 +23,15 @@ from trainers.trainer import TreeTrainer
 from .tiny import build, config_of, demonstrations, planted
 
 LANGUAGE = (
-    "bloom", "cohere2", "deepseek_v3", "doge", "falcon", "falcon_h1", "gemma2", "gemma3_text", "gpt2", "gpt_neo",
-    "gpt_neox", "gpt_oss", "gptj", "granite", "granitemoehybrid", "lfm2", "llama", "llama4_text", "mamba", "mamba2",
-    "minimax", "mistral", "mixtral", "modernbert-decoder", "opt", "phi", "phi3", "phimoe", "qwen3", "qwen3_moe",
-    "qwen3_next", "recurrent_gemma", "rwkv",
+    "bloom", "cohere2", "ctrl", "deepseek_v3", "doge", "falcon", "falcon_h1", "gemma2", "gemma3_text", "gpt2",
+    "gpt_neo", "gpt_neox", "gpt_oss", "gptj", "granite", "granitemoehybrid", "lfm2", "llama", "llama4_text", "mamba",
+    "mamba2", "minimax", "mistral", "mixtral", "modernbert-decoder", "opt", "phi", "phi3", "phimoe", "qwen3",
+    "qwen3_moe", "qwen3_next", "recurrent_gemma", "rwkv",
 )  # fmt: skip
 """Sinks, caps, windows, chunks, experts, states, latent attention, learnt and linear positions, tied and untied."""
 REWARD = (
-    "bloom", "deepseek_v3", "doge", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "gpt_oss", "gptj",
-    "llama", "minimax", "mistral", "mixtral", "modernbert-decoder", "opt", "phi", "phi3", "qwen3", "qwen3_moe",
+    "bloom", "ctrl", "deepseek_v3", "doge", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "gpt_oss",
+    "gptj", "llama", "minimax", "mistral", "mixtral", "modernbert-decoder", "opt", "phi", "phi3", "qwen3", "qwen3_moe",
     "qwen3_next",
 )  # fmt: skip
 """Those of which transformers has sequence classifiers."""

@@ -223,10 +223,10 @@ def test_several_rewards_are_added_or_normalised_each(policy: Path, tmp_path: Pa
         trainer.close()
     sums = np.array([1.0, 5.0, 6.0])
     assert gains["sum"] == [pytest.approx((sums - 4) / sums.std(ddof=1), abs=1e-3)]
-    one = np.array([-1, 0, 1]) + 0.5 * np.array([-1, 1, 0])
-    other = np.array([-1, 1, 0]) + 0.5 * np.array([1, -1, 0])
-    spread = np.concatenate([one, other, np.zeros(6)]).std(ddof=1)
-    assert gains["normalised"] == [pytest.approx(one / spread, abs=1e-3), pytest.approx(other / spread, abs=1e-3)]
+    of_first = np.array([-1, 0, 1]) + 0.5 * np.array([-1, 1, 0])
+    of_second = np.array([-1, 1, 0]) + 0.5 * np.array([1, -1, 0])
+    spread = np.concatenate([of_first, of_second, np.zeros(6)]).std(ddof=1)
+    assert gains["normalised"] == [pytest.approx(gain / spread, abs=1e-3) for gain in (of_first, of_second)]
 
 
 @pytest.mark.parametrize(

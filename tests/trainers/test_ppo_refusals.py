@@ -13,13 +13,14 @@ from transformers import TrainerCallback
 from base.errors import InputError
 from critic.engine import RunStopped
 from critic.rewarding.grade import Grade
+from tests import zoo
 from trainers.folder import checkpoint, metrics
 from trainers.methods.ppo import PPOConfig
 from trainers.online.writing import rollouts
 from trainers.online.writing.rollout import Sample
 from trainers.trainer import NotFinite
 
-from .online_tiny import Planted, len_of, ppo_config, ppo_trainer, prompts_file, samples_of, trained_weights
+from .online_tiny import LORA, Planted, len_of, ppo_config, ppo_trainer, prompts_file, samples_of, trained_weights
 from .tiny import farthest
 
 
@@ -180,6 +181,17 @@ def test_settings_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         ppo_config(policy, tmp_path / "out", **settings)
+
+
+def test_a_policy_without_a_classifier_of_its_type_takes_adapters(tmp_path: Path) -> None:
+    """transformers has no sequence classifiers of some types; with adapters, values are a layer beside the policy."""
+    folder = zoo.tiny("apertus", tmp_path / "model")
+    with pytest.raises(InputError, match="no model of values can be made of it") as told:
+        ppo_trainer(ppo_config(folder, tmp_path / "out"), reward=Planted(len_of))
+    assert "give lora" in str(told.value)
+    trainer = ppo_trainer(ppo_config(folder, tmp_path / "adapted", lora=LORA), reward=Planted(len_of))
+    assert any(name.startswith("head") for name in trainer.models.trainable())
+    trainer.close()
 
 
 def test_rows_that_are_no_prompts_are_named(policy: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from .small_runs import ALL, trainer_of
 from .test_architectures import LANGUAGE
 from .tiny import build, config_of, planted
 
-DROPPING = ("bloom", "falcon", "gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "phi", "phi3")
+DROPPING = ("bloom", "ctrl", "falcon", "gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "phi", "phi3")
 """Families whose configurations name dropout of several kinds."""
 CHANCE = ("drop", "jitter", "noise", "stoch")
 """What is drawn in training mode has a name with one of these in it."""

@@ -252,7 +252,14 @@ def _value_model(
             prepare(loaded.model, config, trees, longest, "the reward model, which the values start from")
             return _with_bias(loaded.model)
     start = str(embedded.fetch()) if config.model == "embedded" else config.model
-    model = load(start, torch.float32, device, None, AutoModelForSequenceClassification, heads=1).model
+    try:
+        model = load(start, torch.float32, device, None, AutoModelForSequenceClassification, heads=1).model
+    except InputError as error:
+        raise InputError(
+            f"no model of values can be made of it: {error.problem}",
+            where=config.model,
+            fix="give lora, with which values are a layer beside the policy, or take grpo, which needs none",
+        ) from error
     nn.init.zeros_(output_head(model).weight)
     prepare(model, config, trees, longest, "the model of the values")
     return _with_bias(model)

@@ -75,8 +75,11 @@ def _decoder(model: PreTrainedModel) -> nn.Module:
 
 
 def output_head(model: PreTrainedModel) -> nn.Linear:
-    """Return the layer from hidden states to the vocabulary's logits, or to a reward model's scores."""
-    head = model.get_output_embeddings() or model.score
+    """Return the layer from hidden states to the vocabulary's logits, or to a reward model's scores.
+
+    That is named ``score``, but by CTRL.
+    """
+    head = model.get_output_embeddings() or getattr(model, "score", None) or model.classifier
     assert isinstance(head, nn.Linear)
     return head
 
