@@ -31,7 +31,7 @@ from critic.statistics.reliability.ratings import Floats, Ints
 BINS = 10
 SAMPLES = 1000  # drawn for each error that is tested: a chance of 2.5 % is off by half a per cent
 HALVINGS = 16  # of the range of errors: to about a ten-thousandth
-LUCKY = 0.1  # of judges without any error: those who are nearer than nine in ten of them have no narrower limit
+LUCKY = 0.05  # of judges without any error: those nearer than nineteen in twenty of them have no narrower limit
 ROUNDING = 1e-12  # as far apart as rounding puts what is equal
 
 
@@ -134,7 +134,7 @@ class _Bins:
         return float(self.share @ np.abs(self.probability - self.frequency))
 
     def of_the_lucky(self) -> float:
-        """Return the plain error than which judges that make none have a larger one nine times in ten."""
+        """Return the plain error than which judges that make none have a larger one nineteen times in twenty."""
         return float(np.quantile(self._drawn(math.inf), LUCKY))
 
     def error_where(self, plain: float, chance: float) -> float:
