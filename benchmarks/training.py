@@ -11,7 +11,8 @@ afterwards. Attention is not counted.
 At full size it takes about half an hour on two cores with AMX that do nothing else.
 
 ``python -m benchmarks.training --beside CHECKOUT`` compares with these trainers as another checkout has them, a commit
-before, in place of TRL's: the same rows and settings, and a process of its own for each run.
+before, in place of TRL's: the same rows and settings, and a process of its own for each run. Then it says how far the
+losses of both are apart, with the same batches: see `benchmarks.same_losses`.
 """
 
 import json
@@ -23,10 +24,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import same_losses
 from benchmarks.figures import Measurement, alternate, peak_memory
 from benchmarks.prefix_tree import text
 from critic.local.loading import default_device
@@ -255,7 +258,8 @@ def trl(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> An
 
 if __name__ == "__main__":
     if sys.argv[1] == "--beside":
-        for one in beside(Path(sys.argv[2]).resolve()):
-            print(f"{one.name}: {one.value:.2f} {one.unit} ({one.note})", flush=True)
+        other = Path(sys.argv[2]).resolve()
+        for one in chain(beside(other), same_losses.beside(list(TARGETS), other)):
+            print(f"{one.name}: {one.value:.3g} {one.unit} ({one.note})", flush=True)
     else:
         print(json.dumps(child(sys.argv[1], sys.argv[2], sys.argv[3], json.load(sys.stdin))))

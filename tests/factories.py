@@ -210,6 +210,6 @@ def workbook(*rows: Sequence[Any]) -> bytes:
     """An XLSX file of one sheet, whose first row is the header."""
     book, file = Workbook(), io.BytesIO()
     for row in rows:
-        book.worksheets[0].append(row)
+        book.worksheets[0].append(list(row))
     book.save(file)
     return file.getvalue()

@@ -24,6 +24,10 @@ from critic.settings.judging import Pooling
 POOLING = Pooling()
 """Inside it a class of principles decides nothing, and the next one is asked, as in a run."""
 
+UNCONNECTED = "no comparison that could be read connects it with the others"
+_SHOWN = 80
+"""Characters of an unreadable answer that are told."""
+
 Result = tuple[int, int, float]
 """Which two texts were compared, and the probability that the first is better."""
 
@@ -68,6 +72,7 @@ class ComparisonRewards:
         met = pairs(len(answers), self.opponents, seed)
 
         errors: list[EngineError] = []
+        unread: list[str] = []
 
         async def one(first: int, second: int) -> float | None:
             question = Question(prompt, answers[first], answers[second], principles, seed)
@@ -78,20 +83,22 @@ class ComparisonRewards:
             except EngineError as error:
                 errors.append(error)
                 return None
+            unread.extend(vote.raw for vote in votes if vote.raw is not None)
             return aggregate(votes, principles, POOLING).probability
 
         probabilities = await together(one(*pair) for pair in met)
         if len(errors) == len(probabilities):
             raise errors[0]
         results = [(*pair, result) for pair, result in zip(met, probabilities, strict=True) if result is not None]
-        grades = dict(zip(answers, _grades(len(answers), results), strict=True))
+        why = f"{UNCONNECTED}; what came back: {unread[0][:_SHOWN]!r}" if unread else UNCONNECTED
+        grades = dict(zip(answers, _grades(len(answers), results, why), strict=True))
         place = [texts.index(answer) for answer in answers]
         shown = [(place[first], place[second], probability) for first, second, probability in results]
         return Compared([grades[text] for text in texts], shown, len(met))
 
 
-def _grades(count: int, results: Sequence[Result]) -> list[Grade]:
-    grades = [Grade(None, "no comparison that could be read connects it with the others")] * count
+def _grades(count: int, results: Sequence[Result], why: str) -> list[Grade]:
+    grades = [Grade(None, why)] * count
     fitted = strengths(count, results)
     if fitted is not None:
         for member, strength, error in zip(fitted.members, fitted.strengths, fitted.errors, strict=True):

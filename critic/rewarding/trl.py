@@ -4,24 +4,33 @@
 
     GRPOTrainer(..., reward_funcs=reward_function("openai:my-judge@http://127.0.0.1:8000/v1", "helpfulness@1.0.0"))
 
-TRL hands over a whole batch, awaits it, and takes None for an answer that has no reward: it is left out there.
+TRL hands over a whole batch, awaits it, and takes None for an answer that has no reward: it is left out there. Beside
+other reward functions it adds up those that there are, as if the missing one were 0.
+
+A judge reads what a policy says, and not what it thought or which tools it called.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from base.errors import InputError
 from base.together import together
 from constitution import load
+from critic.chats import reasoning
 from critic.engine import EngineError
 from critic.engines import open_engine, parse_spec
+from critic.files.turns import plain_turns
 from critic.judging import mode_of, offered
+from critic.messages import join_parts
 from critic.records import Message, Prompt
 from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.grade import Grade, GradeSource
 from critic.rewarding.sources import of_one_group, rewards_of
+from critic.rows import RowError
 
 Turns = str | Sequence[Mapping[str, Any]]
 RewardFunction = Callable[..., Awaitable[list[float | None]]]
+NO_ANSWER = "it holds no answer: thoughts alone, or calls of tools"
 
 
 def reward_function(
@@ -64,16 +73,21 @@ def reward_function(
 
 async def grades_of(source: GradeSource, prompts: Sequence[Turns], completions: Sequence[Turns]) -> list[Grade]:
     """Return a grade for each completion, in order; where an engine fails, why."""
-    asked = [_prompt(prompt) for prompt in prompts]
-    groups: dict[str, list[int]] = {}
-    for number, prompt in enumerate(asked):
-        groups.setdefault(prompt.key, []).append(number)
+    asked = [_prompt(prompt, f"prompts[{number}]") for number, prompt in enumerate(prompts)]
     by_number: dict[int, Grade] = {}
+    texts: dict[int, str] = {}
+    groups: dict[str, list[int]] = {}
+    for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        text = _text(completion, prompt)
+        if isinstance(text, Grade):
+            by_number[number] = text
+        else:
+            texts[number] = text
+            groups.setdefault(asked[number].key, []).append(number)
 
     async def grade(numbers: Sequence[int]) -> None:
-        texts = [_text(completions[number]) for number in numbers]
         try:
-            grades = await source.grades(asked[numbers[0]], texts)
+            grades = await source.grades(asked[numbers[0]], [texts[number] for number in numbers])
         except EngineError as error:
             if len(numbers) > 1 and source.alone:  # only those whose fault it is have no reward
                 await together(grade([number]) for number in numbers)
@@ -85,14 +99,33 @@ async def grades_of(source: GradeSource, prompts: Sequence[Turns], completions: 
     return [by_number[number] for number in range(len(asked))]
 
 
-def _prompt(given: Turns) -> Prompt:
-    if isinstance(given, str):
-        return Prompt(messages=(Message(role="user", content=given),))
-    return Prompt(messages=tuple(Message(role=turn["role"], content=str(turn["content"])) for turn in given))
+def _prompt(given: Turns, where: str) -> Prompt:
+    """Return a prompt. Raises `InputError` for one that is no chat of texts."""
+    turns = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    try:
+        return Prompt(messages=tuple(map(Message.model_validate, plain_turns(turns))))
+    except (RowError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise InputError(f"this prompt can't be read: {problem}", where=where, fix="give a text, or turns") from error
 
 
-def _text(completion: Turns) -> str:
-    """Return an answer's text: of a conversation, what the assistant says in it."""
-    if isinstance(completion, str):
-        return completion
-    return "\n".join(str(turn["content"]) for turn in completion if turn.get("role", "assistant") == "assistant")
+def _text(completion: Turns, prompt: Turns) -> str | Grade:
+    """Return what the assistant says in an answer, or why it says nothing that can be read."""
+    try:
+        parts = [completion] if isinstance(completion, str) else list(_said(completion))
+    except (RowError, ValueError) as error:
+        return Grade(None, " ".join(str(error).split()))
+    opened = isinstance(prompt, str) and reasoning.opens(prompt)
+    answers = []
+    for part in parts:
+        answer, thoughts = reasoning.split(part, opened=opened)
+        if thoughts is None or answer.strip():
+            answers.append(answer)
+    return "\n".join(answers) if answers else Grade(None, NO_ANSWER)
+
+
+def _said(turns: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the assistant's texts. Raises `RowError` or `ValueError` for contents that are no texts."""
+    for turn in plain_turns(turns):
+        if turn.get("role", "assistant") == "assistant" and turn.get("content") is not None:
+            yield str(join_parts(turn["content"]))

@@ -84,9 +84,9 @@ class SpreadsheetFormat(Format):
         {table: ("prompt", "messages", *OWN_COLUMNS[table][1:]) for table in DATA_TABLES}
     )
     loses: ClassVar[str] = (
-        "The columns that a run exports beside those of a data set. Left out are rows with a text of more than 32,767 "
-        "characters or with characters that XML can't hold, rows after the 1,048,575th, and prompts whose history "
-        "calls tools."
+        "The columns that a run exports in addition to those of a data set. Left out are rows with a text of more than "
+        "32,767 characters or with characters that XML can't hold, rows after the 1,048,575th, and prompts whose "
+        "history calls tools."
     )
 
     prompt: str | None = "prompt"

@@ -10,6 +10,7 @@ from constitution import Principle
 from critic.records import Message, Prompt
 from critic.rewarding.comparing import Compared, ComparisonRewards
 from critic.rewarding.grade import Grade
+from service.rewards.chat_text import answer_of
 
 MOST_SIBLINGS = 64
 NO_ANSWER = "it holds no answer: there is no output_text in it"
@@ -92,7 +93,7 @@ def text_of(response: str | dict[str, Any]) -> str | None:
     None for one that came to no answer: its thoughts took all tokens, say. Raises `ValueError` for what is no response.
     """
     if isinstance(response, str):
-        return response
+        return answer_of(response)
     items = response.get("output")
     if not isinstance(items, list):
         raise ValueError("it has no list of output items")
@@ -102,7 +103,7 @@ def text_of(response: str | dict[str, Any]) -> str | None:
         content = message.get("content")
         parts = [{"text": content}] if isinstance(content, str) else content
         texts += [part["text"] for part in parts or () if isinstance(part, dict) and isinstance(part.get("text"), str)]
-    return "".join(texts) if texts else None
+    return answer_of("".join(texts)) if texts else None
 
 
 def principle_of(text: str) -> Principle:

@@ -12,10 +12,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from base.errors import InputError
+from critic.chats.tokens import TokenTree
+from critic.records import Prompt
 from tests.factories import prompt
+from trainers.batches.encoding import Encoder
 from trainers.batches.examples import Example, Pair, Rated
 from trainers.batches.packing import Packed, packed
-from trainers.methods.dpo import DPOConfig, DPOTrainer
+from trainers.methods.dpo import DPOConfig, DPOTrainer, WithStrangers
 
 from .tiny import build, config_of, model_of, planted, question
 
@@ -132,10 +135,29 @@ def test_strangers_belong_to_other_prompts_and_fit(policy: Path, tmp_path: Path)
     trainer = trainer_of(policy, tmp_path, examples, loss="kto", max_length=190)
     assert len(trainer.examples) == 4
     for i in range(4):
-        own, stranger = trainer.examples.answers(i)
-        assert own == examples[i].answer
-        assert stranger in {e.answer for e in examples if e.prompt != examples[i].prompt}
+        assert isinstance(trainer.examples, WithStrangers)
+        assert trainer.examples.strangers[i] in {e.answer for e in examples if e.prompt != examples[i].prompt}
         assert trainer.examples[i].tree.longest <= 190
+
+
+@pytest.mark.parametrize(("loss", "each"), [("sigmoid", 1), ("kto", 2)])
+def test_an_example_is_encoded_once_in_a_run(
+    loss: str, each: int, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the check of its length, references, steps of two epochs and an evaluation; KTO's with its stranger, too."""
+    own, encoded = Encoder.policy, list[str]()
+
+    def policy_tree(encoder: Encoder, asked: Prompt, answers: Sequence[str]) -> TokenTree:
+        encoded.append(asked.messages[-1].content)
+        return own(encoder, asked, answers)
+
+    monkeypatch.setattr(Encoder, "policy", policy_tree)
+    examples, held_out = planted(6), planted(3, first=9)
+    rows = [rated(part) if loss == "kto" else part for part in (examples, held_out)]
+    trainer = trainer_of(policy, tmp_path, *rows, loss=loss, num_train_epochs=2)
+    trainer.train()
+    trainer.evaluate()
+    assert len(encoded) == each * sum(map(len, rows))
 
 
 def test_kto_needs_another_prompt(policy: Path, tmp_path: Path) -> None:

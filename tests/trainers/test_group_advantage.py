@@ -33,7 +33,8 @@ def test_advantages_by_hand() -> None:
     assert by_hand.tolist() == pytest.approx([-2 / 2.0001, 0, 2 / 2.0001, 0, 0, 0])
     assert advantages(REWARDS, GROUPS, RULES["dr-grpo"]).tolist() == [-2, 0, 2, 0, 0, 0]
     assert advantages(REWARDS, GROUPS, RULES["rloo"]).tolist() == [-3, 0, 3, 0, 0, 0]
-    assert flat(REWARDS, GROUPS).tolist() == [False] * 3 + [True] * 3
+    assert flat(REWARDS[:, None], GROUPS).tolist() == [False] * 3 + [True] * 3
+    assert flat(REWARDS[:0, None], GROUPS[:0]).tolist() == []
 
 
 def test_a_reward_of_great_spread_does_not_drown_another_that_is_normalised() -> None:

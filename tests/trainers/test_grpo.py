@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -164,15 +166,17 @@ def test_a_group_that_can_t_be_read_and_one_without_spread_cost_themselves_alone
     trainer.close()
 
 
+@pytest.mark.parametrize("reward", [lambda sample: 1.0, lambda sample: float(len(sample.task.ask.ids))])
 def test_groups_without_spread_teach_nothing_and_a_run_of_them_stops(
-    policy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    reward: Any, policy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trainer = grpo(policy, tmp_path / "out", Planted(lambda sample: 1.0), max_steps=9, alarm_flat=3)
+    """Also where prompts differ in their rewards, and the answers to each do not."""
+    trainer = grpo(policy, tmp_path / "out", Planted(reward), max_steps=9, alarm_flat=3)
     before = trained_weights(trainer)
-    alarm = pytest.raises(Alarm, match="in 3 steps in a row all rewards were the same")
+    alarm = pytest.raises(Alarm, match="in 3 steps in a row all rewards that are compared are the same")
     with caplog.at_level(logging.WARNING, "trainers.online.loop"), alarm:
         trainer.train()
-    assert "All rewards of step 1 are the same" in caplog.text
+    assert "Step 1: all rewards that are compared are the same" in caplog.text
     assert [row["groups/flat"] for row in metrics.read(tmp_path / "out")] == [4, 4, 4]
     assert farthest(before, trained_weights(trainer)) == 0
     trainer.close()
@@ -201,17 +205,28 @@ def test_an_answer_that_was_cut_counts_as_the_setting_says(
 
 
 def test_several_rewards_are_added_or_normalised_each(policy: Path, tmp_path: Path) -> None:
+    """The first prompt's rewards differ, the second's sums alone are the same, and the others' are the same in all."""
     more = [{"reward": "verify:max-words=1", "weight": 0.5}]
-    config = online_config(GRPOConfig, policy, tmp_path / "out", more_rewards=more, combine="normalised", kl_coef=0.0)
-    trainer = online_trainer(GRPOTrainer, config)
-    samples = samples_of(trainer)
-    assert all(len(sample.parts) == 2 for sample in samples)
-    assert all(s.reward == pytest.approx(s.parts[0] + 0.5 * s.parts[1]) for s in samples)
-    groups = trainer.measure(samples).groups
-    gains = torch.cat([group.tokens["advantages"] for group in groups])
-    if len(gains):
-        assert float(gains.abs().max()) > 0
-    trainer.close()
+    by_prompt = [[(1.0, 0.0), (3.0, 4.0), (5.0, 2.0)], [(0.0, 8.0), (4.0, 0.0), (2.0, 4.0)], *2 * [[(1.0, 1.0)] * 3]]
+    gains: dict[str, list[list[float]]] = {}
+    for combine in ("sum", "normalised"):
+        settings = {"more_rewards": more, "combine": combine, "kl_coef": 0.0, "rule": "dapo"}
+        trainer = online_trainer(GRPOTrainer, online_config(GRPOConfig, policy, tmp_path / combine, **settings))
+        samples = samples_of(trainer)
+        assert all(s.reward == pytest.approx(s.parts[0] + 0.5 * s.parts[1]) for s in samples)
+        for sample, (first, second) in zip(samples, chain.from_iterable(by_prompt), strict=True):
+            sample.parts, sample.reward = (first, second), first + 0.5 * second
+        gains[combine] = []
+        for group in trainer.measure(samples).groups:
+            parts = group.tokens["advantages"].split([len(s.ids) for s in group.samples])
+            gains[combine].append([float(part[0]) for part in parts])
+        trainer.close()
+    sums = np.array([1.0, 5.0, 6.0])
+    assert gains["sum"] == [pytest.approx((sums - 4) / sums.std(ddof=1), abs=1e-3)]
+    one = np.array([-1, 0, 1]) + 0.5 * np.array([-1, 1, 0])
+    other = np.array([-1, 1, 0]) + 0.5 * np.array([1, -1, 0])
+    spread = np.concatenate([one, other, np.zeros(6)]).std(ddof=1)
+    assert gains["normalised"] == [pytest.approx(one / spread, abs=1e-3), pytest.approx(other / spread, abs=1e-3)]
 
 
 @pytest.mark.parametrize(

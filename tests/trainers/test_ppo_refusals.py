@@ -72,11 +72,12 @@ def test_answers_that_are_all_thoughts_are_never_graded(policy: Path, tmp_path: 
 
 
 def test_a_step_without_any_reward_stops_the_run_and_it_goes_on_later(policy: Path, tmp_path: Path) -> None:
-    config = ppo_config(policy, tmp_path / "out", save_strategy="steps", save_steps=1, max_steps=3)
+    config = ppo_config(policy, tmp_path / "out", save_steps=50, max_steps=3)
     trainer = ppo_trainer(config, reward=Counting(3))
     with pytest.raises(InputError, match=r"step 3, .*no answer has a reward; the first: it can't be read"):
         trainer.train()
     trainer.close()
+    assert (tmp_path / "out" / "checkpoint-2").is_dir(), "no checkpoint was due, and no step is lost"
     again = ppo_trainer(config, reward=Counting(99))
     again.train()
     assert [row["step"] for row in metrics.read(tmp_path / "out")] == [1, 2, 3]

@@ -1,14 +1,15 @@
-"""What a trainer's batches are made of: examples that are encoded when they are asked for."""
+"""What a trainer's batches are made of: examples, each encoded once."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from base.errors import InputError
-from critic.chats.tokens import TokenTree
+from critic.chats.tokens import Segment, TokenTree
 from critic.engine import EngineError
 from critic.files.inputs import RowError
 from critic.records import Prompt, Quarantined
@@ -30,12 +31,35 @@ class Encoded:
 Encode = Callable[[Prompt, Sequence[str]], TokenTree]
 
 
+class KeptTree:
+    """A prompt's tokens and those of its answers, in four bytes each: Python's numbers take nine times as many."""
+
+    __slots__ = ("_ends", "_ids")
+
+    def __init__(self, tree: TokenTree) -> None:
+        self._ids, self._ends = array("i"), array("i")
+        for segment in tree.segments:
+            self._ids.extend(segment.ids)
+            self._ends.append(len(self._ids))
+
+    @property
+    def tree(self) -> TokenTree:
+        """The tree itself."""
+        return TokenTree(tuple(self._segments()), ())
+
+    def _segments(self) -> Iterator[Segment]:
+        start = 0
+        for number, end in enumerate(self._ends):
+            yield Segment(tuple(self._ids[start:end]), 0 if number else -1)
+            start = end
+
+
 class Examples(torch.utils.data.Dataset[Encoded]):
-    """Examples that are encoded when they are asked for. Those that can't be, or are too long, are in ``refused``."""
+    """Examples and their tokens. Those that can't be encoded, or are too long, are in ``refused``."""
 
     def __init__(self, data: Data, encode: Encode) -> None:
-        self._encode = encode
         self.examples: list[Example] = []
+        self.trees: list[KeptTree] = []
         self.refused: list[Quarantined] = list(data.refused)
         self.thoughts = data.thoughts
         self.references: list[tuple[float, ...]] | None = None
@@ -51,6 +75,7 @@ class Examples(torch.utils.data.Dataset[Encoded]):
                 self.refused.append(Quarantined(row=row, where=example.where, reason=reason, detail=str(error)))
             else:
                 self.examples.append(example)
+                self.trees.append(KeptTree(tree))
                 tokens.update(repr(tree.segments).encode())
                 root, *branches = tree.segments
                 self.longest = max(self.longest, len(root.ids) + max(len(branch.ids) for branch in branches))
@@ -75,13 +100,8 @@ class Examples(torch.utils.data.Dataset[Encoded]):
         return len(self.examples)
 
     def __getitem__(self, index: int) -> Encoded:
-        example = self.examples[index]
         reference = self.references[index] if self.references else ()
-        return Encoded(example, self._encode(example.prompt, self.answers(index)), reference)
-
-    def answers(self, index: int) -> tuple[str, ...]:
-        """Return the texts that follow the prompt of example ``index`` in a batch."""
-        return self.examples[index].answers
+        return Encoded(self.examples[index], self.trees[index].tree, reference)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ examples that the steps will take. A file keeps them as they are computed, so th
 import contextlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +21,13 @@ from torch.utils.data import Subset
 
 from base.digest import digest, seed_of
 from base.errors import InputError
+from critic.chats.tokens import TokenTree
 from critic.files.inputs import RowError
 from critic.records import Quarantined
 from trainers import losses
 from trainers.batches.data import Data
-from trainers.batches.examples import Pair, Rated
-from trainers.batches.inputs import Encode, Examples, Inputs
+from trainers.batches.examples import Example, Pair, Rated
+from trainers.batches.inputs import Encode, Examples, Inputs, KeptTree
 from trainers.config import TrainConfig, check_above_zero
 from trainers.folder.disk import saving
 from trainers.offline import Offline
@@ -46,11 +47,11 @@ class DPOConfig(TrainConfig):
     """Settings of `DPOTrainer`."""
 
     loss: Literal["sigmoid", "ipo", "kto"] = "sigmoid"
-    """What is minimised. ipo takes log-ratios summed over an answer, as its paper does, where TRL averages them."""
+    """The loss. ipo sums log-ratios over an answer, like its paper; TRL averages them."""
     beta: float = 0.1
-    """How far the policy may go from its reference."""
+    """How strongly the policy is held to its reference."""
     length_normalised: bool = False
-    """Whether log-ratios are means over an answer's tokens instead of sums."""
+    """Whether log-ratios are averaged over an answer's tokens instead of summed."""
     learning_rate: float = 1e-6
 
     def __post_init__(self) -> None:
@@ -59,35 +60,40 @@ class DPOConfig(TrainConfig):
 
 
 class WithStrangers(Examples):
-    """Rated answers, each beside an answer to another prompt: KTO estimates from those how far the policy has moved."""
+    """Rated answers, each beside an answer to another prompt: KTO estimates from those how far the policy has moved.
+
+    ``strangers`` are those answers.
+    """
 
     def __init__(self, data: Data, encode: Encode) -> None:
         super().__init__(data, encode)
-        strangers = [self._stranger(index) for index in range(len(self))]
-        for row, (example, stranger) in enumerate(zip(self.examples, strangers, strict=True)):
-            if stranger is None:
+        examples, count = self.examples, len(self.examples)
+        kept, trees = list[Example](), list[KeptTree]()
+        self.strangers: list[str] = []
+        for row, example in enumerate(examples):
+            following = map(examples.__getitem__, (further % count for further in range(row + 1, row + count)))
+            if (chosen := _stranger(example, following, encode)) is None:
                 detail = "no answer to another prompt fits after this one's; kto needs two prompts or more"
                 self.refused.append(Quarantined(row=row, where=example.where, reason="no_stranger", detail=detail))
-        self.examples = [example for example, stranger in zip(self.examples, strangers, strict=True) if stranger]
-        self._strangers = [stranger for stranger in strangers if stranger]
-        self.sha256 = digest([self.sha256, *self._strangers])
+                continue
+            stranger, tree = chosen
+            kept.append(example)
+            trees.append(KeptTree(tree))
+            self.strangers.append(stranger)
+            self.longest = max(self.longest, tree.longest)
+            self.widest = max(self.widest, tree.tokens)
+        self.examples, self.trees = kept, trees
+        self.sha256 = digest([self.sha256, *self.strangers])
         self.require_some()
 
-    def answers(self, index: int) -> tuple[str, ...]:
-        """Return the example's own answer, and that of the next example of another prompt that fits after its own."""
-        return (*self.examples[index].answers, self._strangers[index])
 
-    def _stranger(self, index: int) -> str | None:
-        own, count = self.examples[index].prompt, len(self.examples)
-        for further in range(1, count):
-            other = self.examples[(index + further) % count]
-            if other.prompt.messages != own.messages:
-                with contextlib.suppress(RowError):  # too long for this prompt
-                    root, *branches = self._encode(own, other.answers).segments
-                    self.longest = max(self.longest, len(root.ids) + len(branches[0].ids))
-                    self.widest = max(self.widest, 2 * self.longest)
-                    return other.answers[0]
-        return None
+def _stranger(example: Example, following: Iterable[Example], encode: Encode) -> tuple[str, TokenTree] | None:
+    """Return the next answer to another prompt that fits after the example's own, and the tree of both."""
+    for other in following:
+        if other.prompt.messages != example.prompt.messages:
+            with contextlib.suppress(RowError):  # too long for this prompt
+                return other.answers[0], encode(example.prompt, (*example.answers, *other.answers))
+    return None
 
 
 class DPOTrainer(TreeTrainer):

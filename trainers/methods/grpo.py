@@ -28,19 +28,19 @@ class GRPOConfig(OnlineConfig):
     """Settings of `GRPOTrainer`."""
 
     rule: Literal["grpo", "dr-grpo", "rloo", "dapo", "gspo"] = "dapo"
-    """How advantages and loss are made: see docs/TRAINING.md. dapo is TRL's default loss, too."""
+    """How advantages and loss are computed: see docs/TRAINING.md. dapo is TRL's default loss, too."""
     combine: Literal["sum", "normalised"] = "sum"
-    """Whether several rewards are added up as they are, or each is normalised within its group first (GDPO)."""
+    """Whether several rewards are simply added, or each is first normalised within its group (GDPO)."""
     clip: float | None = None
-    """How far a ratio may fall below 1; by default the rule's."""
+    """How far a ratio may fall below 1. Default: the rule's."""
     clip_high: float | None = None
-    """How far a ratio may rise above 1; by default the rule's."""
+    """How far a ratio may rise above 1. Default: the rule's."""
     kl_coef: float = 0.02
-    """What a nat of KL to the reference costs."""
+    """The weight of the KL to the reference in the loss."""
     kl_estimator: Literal["k3-weighted", "k2", "k3"] = "k3-weighted"
-    """How that enters the loss. k3-weighted is unbiased; k3 is TRL's, and biased; with rloo it is k1 in the reward."""
+    """How that enters the loss. k3-weighted is unbiased; k2 and k3 are biased; with rloo it is k1 in the reward."""
     samples_per_prompt: int = 8
-    """Number of answers to each prompt: the group."""
+    """Number of answers to each prompt, which form a group."""
 
     def __post_init__(self) -> None:
         check_bounds(self, _BOUNDS)
@@ -104,11 +104,13 @@ class GRPOTrainer(OnlineTrainer):
         sizes = torch.tensor([len(group.samples) for group in groups], dtype=torch.long)
         group_A = torch.arange(len(groups)).repeat_interleave(sizes)
         rewards_A = torch.tensor([sample.counted for sample in samples], dtype=torch.float32)
-        flat_A = group_advantage.flat(rewards_A, group_A) if samples else torch.zeros(0, dtype=torch.bool)
         if args.combine == "normalised":
-            gain_A = self._normalised(samples, group_A)
+            compared_AR = self._parts(samples)
+            gain_A = self._normalised(compared_AR, group_A)
         else:
+            compared_AR = rewards_A[:, None]
             gain_A = group_advantage.advantages(self._less_kl(groups, rewards_A), group_A, rule)
+        flat_A = group_advantage.flat(compared_AR, group_A)
         start, learnt = 0, []
         for group in groups:
             end = start + len(group.samples)
@@ -130,12 +132,15 @@ class GRPOTrainer(OnlineTrainer):
             apart += [float(kl.sum()) for kl in kl_M.split(lengths)]
         return rewards_A - self.args.kl_coef * torch.tensor(apart, dtype=torch.float32)
 
-    def _normalised(self, samples: Sequence[Sample], group_A: Tensor) -> Tensor:
-        """Return the advantages of several rewards, each normalised within its group, and their sums over the step."""
-        rows = []
+    def _parts(self, samples: Sequence[Sample]) -> Tensor:
+        """Return the rewards that each answer's is the sum of, less its penalty: ``[A, R]``."""
+        parts = []
         for sample in samples:
-            rows.append([part - sample.penalty for part in sample.parts])
-        rewards_AR = torch.tensor(rows)
+            parts.append([part - sample.penalty for part in sample.parts])
+        return torch.tensor(parts) if parts else torch.zeros(0, len(self.reward_weights))
+
+    def _normalised(self, rewards_AR: Tensor, group_A: Tensor) -> Tensor:
+        """Return the advantages of several rewards, each normalised within its group, and their sums over the step."""
         summed_A = group_advantage.normalised(rewards_AR, torch.tensor(self.reward_weights), group_A)
         everywhere_A = self.gathered(summed_A)
         spread = everywhere_A.std() if len(everywhere_A) > 1 else everywhere_A.new_zeros(())

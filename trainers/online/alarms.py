@@ -15,6 +15,7 @@ from typing import Any
 from base.errors import InputError
 from trainers.online.config import OnlineConfig
 
+SAME = "all rewards that are compared are the same"
 _N = 4
 _PHRASE = (1, 2, 3)
 """Lengths of phrases, in words."""
@@ -79,7 +80,7 @@ class History:
 
 
 FIGURES = ("kl", "length", "repetition", "refusals", "entropy", "reward_std", "length_correlation")
-"""What each step must tell."""
+"""What each step must tell. ``reward_std`` is of rewards that are compared: see `experience.spread`."""
 
 
 def repetition(ids: Sequence[int]) -> float:
@@ -122,7 +123,7 @@ def alarms(history: History, config: OnlineConfig) -> list[str]:
 def _kl(history: History, config: OnlineConfig) -> Iterator[str]:
     kl = history.last("kl", config.alarm_window)
     if config.alarm_kl is not None and kl > config.alarm_kl:
-        yield f"the policy is {kl:.3g} nats an answer away from the reference (alarm_kl {config.alarm_kl:g})"
+        yield f"the policy is {kl:.3g} nats per answer away from the reference (alarm_kl {config.alarm_kl:g})"
 
 
 def _length(history: History, config: OnlineConfig) -> Iterator[str]:
@@ -181,7 +182,7 @@ def _flat(history: History, config: OnlineConfig) -> Iterator[str]:
     limit = config.alarm_flat
     spreads = [step["reward_std"] for step in history.steps[-(limit or 1) :]]
     if limit is not None and len(spreads) == limit and not any(spreads):
-        yield f"in {limit} steps in a row all rewards were the same (alarm_flat {limit})"
+        yield f"in {limit} steps in a row {SAME} (alarm_flat {limit})"
 
 
 def _risen(history: History, config: OnlineConfig, name: str, what: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from base.errors import InputError
 from critic.chats.tokens import Segment, TokenTree
 from trainers.batches.packing import Packed, packed
 from trainers.online.alarms import refuses, repetition
@@ -26,6 +27,10 @@ T = TypeVar("T")
 
 Row = dict[str, Any]
 """An answer as ``rollouts.jsonl`` has it."""
+
+
+class NoReward(InputError):
+    """Not one answer of a step has a reward, in some process: all processes know of it."""
 
 
 @dataclass(eq=False)
@@ -132,6 +137,8 @@ def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor,
         else:
             kl, entropy, old = next(measured)
             row |= {"kl": float(kl.sum()), "entropy": float(entropy.sum())}
+            if sample.penalty:
+                row["penalty"] = sample.penalty
             if len(sample.parts) > 1:
                 row["rewards"] = list(sample.parts)
             if sample.error is not None:
@@ -167,13 +174,31 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
     }
 
 
-def _within(rows: Sequence[Row], name: str) -> float:
-    """Return the correlation of the reward with figure ``name`` among the answers to a prompt; 0 without any spread."""
+def spread(rows: Sequence[Row], among_siblings: bool) -> float:
+    """Return the standard deviation of what answers that have a reward count: what there is to learn from.
+
+    That of all, or the mean of those among the answers to one prompt.
+    """
+    if among_siblings:
+        return fmean(pstdev(map(_counted, answers)) for answers in _by_prompt(rows))
+    return pstdev(map(_counted, rows))
+
+
+def _counted(row: Row) -> float:
+    return float(row["reward"] - row.get("penalty", 0.0))
+
+
+def _by_prompt(rows: Sequence[Row]) -> Iterable[list[Row]]:
     by_prompt: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_prompt[row["where"]].append(row)
+    return by_prompt.values()
+
+
+def _within(rows: Sequence[Row], name: str) -> float:
+    """Return the correlation of the reward with figure ``name`` among the answers to a prompt; 0 without any spread."""
     products: list[tuple[float, float, float]] = []
-    for answers in by_prompt.values():
+    for answers in _by_prompt(rows):
         means = []
         for key in ("reward", name):
             means.append(fmean(row[key] for row in answers))

@@ -41,13 +41,13 @@ from trainers.batches.packing import Packed
 from trainers.folder import checkpoint
 from trainers.folder.metrics import MetricsFile
 from trainers.online import experience, models
-from trainers.online.alarms import Alarm, Audit, History, alarms
+from trainers.online.alarms import SAME, Alarm, Audit, History, alarms
 from trainers.online.config import OnlineConfig
-from trainers.online.experience import Row, Siblings
+from trainers.online.experience import NoReward, Row, Siblings
 from trainers.online.models import ActorCritic
 from trainers.online.optimizer import add_up_gradients, make_optimizer, timed
 from trainers.online.prompts import Ask, Asks
-from trainers.online.scoring import RewardSource, SumReward, open_source
+from trainers.online.scoring import RewardSource, SumReward, by_prompt, open_source
 from trainers.online.writing import rollouts
 from trainers.online.writing.rollout import RolloutTask, Sample
 from trainers.online.writing.writers import open_writer
@@ -133,6 +133,9 @@ class OnlineTrainer:
                 self._step()
             self._audit()
             self._heed_alarms()
+        except NoReward:
+            self._save()
+            raise
         except RunStopped as error:
             if self.accelerator.num_processes == 1:  # others may not know of it, and saving waits for all
                 self._save()
@@ -177,11 +180,10 @@ class OnlineTrainer:
         figures = experience.figures(rows) | measured.figures | learnt
         good = [row for row in rows if row["reward"] is not None]
         rewards = [row["reward"] for row in good]
-        self.history.add(figures, [row["answer"] for row in good], rewards)
-        if figures["reward_std"] == 0:
-            log.warning(
-                "All rewards of step %d are the same: they don't say which answer is better.", self.state.global_step
-            )
+        spread = experience.spread(good, among_siblings=not self.critic)
+        self.history.add(figures | {"reward_std": spread}, [row["answer"] for row in good], rewards)
+        if spread == 0:
+            log.warning("Step %d: %s: they don't say which answer is better.", self.state.global_step, SAME)
         logs = figures | {f"seconds/{name}": value for name, value in seconds.items()}
         self.stepped(figures)
         self._finish_step(rows, logs)
@@ -230,10 +232,10 @@ class OnlineTrainer:
             if sample.reward is not None and not sample.ended:
                 sample.penalty = penalty
         if not min(gather_object([sum(sample.reward is not None for sample in samples)])):
-            raise InputError(
+            raise NoReward(
                 f"no answer has a reward; the first: {samples[0].problem}",
                 where=f"step {self.state.global_step + 1}, {samples[0].task.ask.where}",
-                fix="look at the reward's source; the same command goes on from the last checkpoint",
+                fix="look at the reward's source; the same command goes on with this step",
             )
 
     def _learn(self, groups: Sequence[Siblings]) -> dict[str, float]:
@@ -296,12 +298,8 @@ class OnlineTrainer:
             return
         mine = self.held_out.asks[self.accelerator.process_index :: self.accelerator.num_processes]
         samples = [sample for sample in self._write(mine, 1, "heldout") if not sample.problem]
-        by_prompt = []
-        for source in (self.reward, self.heldout):
-            grades = self._runner.run(source.grade(samples))
-            known = [(s, g.reward) for s, g in zip(samples, grades, strict=True) if g.reward is not None]
-            by_prompt.append({sample.task.ask.prompt.key: reward for sample, reward in known})
-        parts = gather_object([by_prompt])
+        both = [self._runner.run(source.grade(samples)) for source in (self.reward, self.heldout)]
+        parts = gather_object([[by_prompt(samples, grades) for grades in both]])
         reward = {key: value for part in parts for key, value in part[0].items()}
         heldout = {key: value for part in parts for key, value in part[1].items()}
         self.history.audits.append(Audit(self.state.global_step, reward, heldout))
@@ -319,8 +317,7 @@ class OnlineTrainer:
             )
 
     def _save(self) -> None:
-        devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        chance = gather_object([{"cpu": torch.get_rng_state(), "cuda": devices}])
+        chance = gather_object([checkpoint.chance()])
         if self.accelerator.is_main_process:
             content = {
                 "weights": {name: weight.detach() for name, weight in self._weights.items()},
@@ -363,10 +360,7 @@ class OnlineTrainer:
         self._scheduler.load_state_dict(content["scheduler"])
         self.restore(content["method"])
         self.history = History.of(content["history"])
-        chance = content["chance"][self.accelerator.process_index]
-        torch.set_rng_state(chance["cpu"])
-        if chance["cuda"]:
-            torch.cuda.set_rng_state_all(chance["cuda"])
+        checkpoint.restore_chance(content["chance"][self.accelerator.process_index])
 
     def _log(self, figures: dict[str, float]) -> None:
         self.state.log_history.append(figures | {"step": self.state.global_step})

@@ -49,7 +49,7 @@ class AnnotatedPairsFormat(Format):
     )
     loses: ClassVar[str] = (
         "Votes, places in files, times, flags, how responses ended, the prompt's tags, and a second label of one "
-        "annotator on one pair; a prompt without an id gets one. Comparisons alone can be said."
+        "annotator on one pair; a prompt without an id gets one. It holds comparisons only."
     )
 
     def read(self, path: Path, source: Source = "human") -> Reading:

@@ -52,8 +52,8 @@ class LabelStudioFormat(Format):
     loses: ClassVar[str] = (
         "Votes, strengths, times, flags, places in files, how responses ended, tags, groups, constitutions and "
         "principles, the probability of a person's comparison, and what a scale's ends mean. Left out are ties, for "
-        "which its Pairwise has no answer; labels that were not read; rankings with equals, or of some responses "
-        "alone; ratings that are no whole number of stars; critiques, demonstrations, corrections and thumbs."
+        "which its Pairwise has no answer; labels that could not be read; rankings with equal ranks, or of only some "
+        "responses; ratings other than whole numbers of stars; critiques, demonstrations, corrections and thumbs."
     )
 
     prompt: str | None = None

@@ -97,6 +97,7 @@ def test_what_can_t_be_read_is_left_out_and_never_a_number() -> None:
     for how in ("unread", "broken"):
         grades = compared(["0", "1", "2", "3"], 3, **{how: all_of})
         assert grades[0].reward is None and "no comparison that could be read" in grades[0].problem
+        assert ("what came back" in grades[0].problem) is (how == "unread")
         assert [grade.reward for grade in grades[1:]] == pytest.approx([-1, 0, 1], abs=1e-4)
     assert all(g.reward is None for g in compared(["0", "1"], unread=[{"0", "1"}]))
     with pytest.raises(EngineError, match="it is broken"):

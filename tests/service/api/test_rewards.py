@@ -299,6 +299,14 @@ async def test_what_a_judge_can_t_compare_is_null_and_never_a_neutral_number(api
     assert alone["rewards"] == [None] and "no other answer" in alone["problems"][0]
 
 
+async def test_thoughts_in_an_answer_s_text_are_not_compared(api: Api) -> None:
+    """As a server without a parser of thoughts sends them, in a text or an object."""
+    told = await compared(api)
+    thinking = [_said(f"<think>Hm.</think>\n\n{SHORT}"), f"<think>Hm.</think>\n\n{LONG}", "I don't know.", "<think>Hm"]
+    again = await compared(api, response_objs=thinking)
+    assert again["rewards"] == [*told["rewards"], None] and "no answer" in again["problems"][3]
+
+
 async def test_a_group_that_can_t_be_compared_is_refused(api: Api) -> None:
     assert "nothing to compare by" in str(await compared(api, 422, principle=None))
     assert "no list of output items" in str(await compared(api, 422, response_objs=[{"outputs": []}, "x"]))

@@ -78,12 +78,14 @@ def normalised(rewards_AR: Tensor, weights_R: Tensor, group_A: Tensor) -> Tensor
     return (torch.stack(parts, -1) * weights_R).sum(-1)
 
 
-def flat(rewards_A: Tensor, group_A: Tensor) -> Tensor:
-    """Return whether all rewards of an answer's group are the same: ``[A]``."""
-    size = int(group_A.max()) + 1
-    low_G = rewards_A.new_full((size,), torch.inf).scatter_reduce(0, group_A, rewards_A, "amin")
-    high_G = rewards_A.new_full((size,), -torch.inf).scatter_reduce(0, group_A, rewards_A, "amax")
-    return (low_G == high_G)[group_A]
+def flat(rewards_AR: Tensor, group_A: Tensor) -> Tensor:
+    """Return whether all answers of an answer's group have the same rewards: ``[A]``."""
+    size = int(group_A.max()) + 1 if len(group_A) else 0
+    where_AR = group_A[:, None].expand_as(rewards_AR)
+    empty_GR = rewards_AR.new_zeros(size, rewards_AR.shape[1])
+    low_GR = empty_GR.scatter_reduce(0, where_AR, rewards_AR, "amin", include_self=False)
+    high_GR = empty_GR.scatter_reduce(0, where_AR, rewards_AR, "amax", include_self=False)
+    return (low_GR == high_GR).all(-1)[group_A]
 
 
 def token_losses(
@@ -120,9 +122,9 @@ def penalty(new_M: Tensor, old_M: Tensor, reference_M: Tensor, estimator: Penalt
     With x = log pi - log pi_ref at a token drawn from the policy as it was (``old_M``):
 
         k3-weighted   r (exp(-x) - 1 + x), r = pi / pi_old: its gradient is that of KL(pi || pi_ref) at every update,
-                      because its mean is that KL whatever pi is
+                      because its mean is that KL whatever pi is (DeepSeek-V3.2, 2025; TRL's default)
         k2            x^2 / 2: that gradient at the first update only, while pi is still pi_old
-        k3            exp(-x) - 1 + x: TRL's and GRPO's; the gradient is that of KL(pi_ref || pi), which pulls
+        k3            exp(-x) - 1 + x: as GRPO's paper has it; the gradient is that of KL(pi_ref || pi), which pulls
                       less the further the policy has gone
     """
     x_M = new_M - reference_M

@@ -113,7 +113,7 @@ def _is_filled(form: FormData, given: dict[str, str], name: str) -> bool:
 async def _upload(file: Any, name: str) -> tuple[str, bytes, str]:
     """A file's id, content and ending. Raises `Invalid`."""
     if not isinstance(file, UploadFile) or not file.filename:
-        raise Invalid("which file?", "Choose one with a row a line.", where=_where(name))
+        raise Invalid("which file?", "Choose one with one row per line.", where=_where(name))
     ending = known_ending(file.filename).removeprefix(".")
     if ending not in ENDINGS:
         problem = f"{file.filename[:200]!r} has none of the endings {', '.join(ENDINGS)}"
@@ -131,7 +131,7 @@ def _rows(text: str, name: str) -> list[Any]:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            fix = 'Write a row a line, such as {"prompt": "Name a river."}'
+            fix = 'Write one row per line, such as {"prompt": "Name a river."}'
             raise Invalid(f"line {number} is no JSON: {line.strip()[:80]}", fix, where=_where(name)) from None
     return rows
 

@@ -16,7 +16,7 @@ from critic.statistics.alarms import OF_REPORT
 from critic.statistics.groups.aggregations import AGGREGATIONS, Profile
 from critic.statistics.groups.losers import Loss, WayOutcome, outcomes
 from critic.statistics.groups.support import Apart, apart
-from critic.statistics.intervals import Figure
+from critic.statistics.intervals import FEW, Figure
 from service.cli.given.config import ConfigFile
 from service.cli.given.expand import expand
 from service.cli.given.options import Json
@@ -32,7 +32,7 @@ def groups(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """Tell how far groups of annotators differ, and who loses under each way to decide for all; no model is asked."""
+    """Show how far groups of annotators differ, and who loses under each way of deciding for all. No model is asked."""
     names = settings.by or tuple(AGGREGATIONS)
     if unknown := [name for name in names if name not in AGGREGATIONS]:
         raise InputError(f"there is no way {unknown[0]!r}", where="--by", fix=f"There are {', '.join(AGGREGATIONS)}.")
@@ -146,10 +146,14 @@ def _said(loss: Loss) -> str:
     if loss.refusal:
         return loss.refusal
     parts = []
-    if (figure := loss.overruled) is not None:
+    if (figure := loss.overruled) is None:
+        parts.append("prefers neither answer of any item")
+    elif figure.is_of_few:
+        parts.append(f"prefers one answer of {figure.n:,} items: nothing can be said of fewer than {FEW}")
+    else:
         parts.append(f"overruled in {_percent(figure)}")
-    if loss.regret is not None:
-        parts.append(f"regret {loss.regret.estimate:.2f}")
+    if (regret := loss.regret) is not None:
+        parts.append(f"regret {regret.estimate:.2f} ({regret.low:.2f} to {regret.high:.2f}) of {regret.n:,}")
     return ", ".join(parts)
 
 
