@@ -24,7 +24,16 @@ def _fits_tag(columns: Columns) -> bool:
 
 
 def _read_tag(columns: Columns, labels: bool) -> Columns:
-    return {("label" if name in _TAGS else name): value for name, value in columns.items()}
+    return {("label" if name in _TAGS else name): _said(name, value) for name, value in columns.items()}
+
+
+def _said(name: str, value: Any) -> Any:
+    """Return a value; of ``fulfilment`` Yes and No as truth values, and another word as it is, to be named."""
+    is_word = name == "fulfilment" and isinstance(value, str)
+    return _FULFILLED.get(value.strip().casefold(), value) if is_word else value
+
+
+_FULFILLED = {"yes": True, "no": False}
 
 
 def _fits_chat_context(columns: Columns) -> bool:
