@@ -13,9 +13,8 @@ import numpy as np
 from numpy.random import Generator
 
 from benchmarks.simulated_raters import LARGE, Trial, agreement, agreement_in_clusters
-from critic.statistics.calibration import expected_calibration_error
 from critic.statistics.intervals import Figure, Share, jeffreys
-from critic.statistics.judges.calibration_error import calibration_error
+from critic.statistics.judges.calibration_error import brier_score, calibration_error
 from critic.statistics.judges.leanings import controlled_accuracy, leaning
 from critic.statistics.people.bradley_terry import bradley_terry
 from critic.statistics.people.course import drift
@@ -182,20 +181,35 @@ def changed(prompts: int, low: float, high: float) -> Trial:
     return trial
 
 
-def miscalibrated(pairs: int, times: float) -> Trial:
-    """Return a simulation of the calibration error of a judge whose log-odds are so many times too large."""
+def sure(rng: Generator, prompts: int, times: float, each: int, people: int) -> tuple[Floats, Floats]:
+    """Draw pairs of which a judge's log-odds are so many times too large, and the shares of so many people."""
+    odds = rng.normal(0, 1.5, prompts * each)
+    prompt_odds = np.zeros(odds.size) if each == 1 else np.repeat(rng.normal(size=prompts), each)
+    shares = (rng.random((people, odds.size)) < 1 / (1 + np.exp(-odds - prompt_odds))).mean(axis=0)
+    return 1 / (1 + np.exp(-times * odds)), shares
 
-    def drawn_pairs(rng: Generator, pairs: int) -> tuple[Floats, Floats]:
-        odds = rng.normal(0, 1.5, pairs)
-        people = (rng.random(pairs) < 1 / (1 + np.exp(-odds))).astype(float)
-        return 1 / (1 + np.exp(-times * odds)), people
 
-    p, y = drawn_pairs(np.random.default_rng(99), LARGE)
-    true = expected_calibration_error(np.concatenate((p, 1 - p)), np.concatenate((y, 1 - y)))
+def miscalibrated(prompts: int, times: float, each: int = 1, people: int = 1) -> Trial:
+    """Return a simulation of the calibration error of such a judge."""
+    p, y = sure(np.random.default_rng(99), 5 * LARGE // each, times, each, people)
+    off = np.bincount(np.ceil(np.maximum(p, 1 - p) * 10).astype(int), np.where(p > 0.5, p - y, y - p))
+    true = float(np.abs(off).sum() / p.size)
 
     def trial(rng: Generator) -> tuple[float, float, float]:
-        error = calibration_error(*drawn_pairs(rng, pairs))
+        error = calibration_error(*sure(rng, prompts, times, each, people), np.repeat(np.arange(prompts), each))
         return (0.0, 1.0, true) if error is None else (error.low, error.high, true)
+
+    return trial
+
+
+def squared(pairs: int, times: float) -> Trial:
+    """Return a simulation of the Brier score of such a judge."""
+    p, y = sure(np.random.default_rng(99), 5 * LARGE, times, 1, 1)
+    true = float(((p - y) ** 2).mean())
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        score = brier_score(*sure(rng, pairs, times, 1, 1))
+        return (0.0, 1.0, true) if score is None else (score.low, score.high, true)
 
     return trial
 
@@ -311,8 +325,20 @@ TRIALS: dict[str, Trial] = {
     "length-controlled win rate, 60 prompts of 2, near 1": won(60, 0.92),
     "change of a share, 40 prompts, near 0": changed(40, 0.0, 0.1),
     "change of a share, 200 prompts": changed(200, 0.1, 0.3),
-    "calibration error, 100 pairs, too sure": miscalibrated(100, 3.0),
-    "calibration error, 400 pairs, nearly right": miscalibrated(400, 1.3),
+    "calibration error, 50 pairs, nearly right": miscalibrated(50, 1.3),
+    "calibration error, 50 pairs, middling": miscalibrated(50, 2.0),
+    "calibration error, 50 pairs, far too sure": miscalibrated(50, 3.0),
+    "calibration error, 200 pairs, nearly right": miscalibrated(200, 1.3),
+    "calibration error, 200 pairs, middling": miscalibrated(200, 2.0),
+    "calibration error, 200 pairs, far too sure": miscalibrated(200, 3.0),
+    "calibration error, 1,000 pairs, nearly right": miscalibrated(1000, 1.3),
+    "calibration error, 1,000 pairs, middling": miscalibrated(1000, 2.0),
+    "calibration error, 1,000 pairs, far too sure": miscalibrated(1000, 3.0),
+    "calibration error, 100 pairs, too timid": miscalibrated(100, 0.5),
+    "calibration error, 50 prompts of 4, nearly right": miscalibrated(50, 1.3, 4),
+    "calibration error, 100 pairs, shares of 3 people": miscalibrated(100, 2.0, 1, 3),
+    "Brier score, 50 pairs, nearly right": squared(50, 1.3),
+    "Brier score, 200 pairs, far too sure": squared(200, 3.0),
     "share, 30 prompts of 4": shared(30, 4, 0.3, 0.7),
     "share, 60 prompts of 3, near 1": shared(60, 3, 0.9, 0.98),
     "PPI++ mean, 40 of 1,000": powered(40, 960, 0.3, 0.7, 0.8),

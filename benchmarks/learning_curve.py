@@ -1,8 +1,8 @@
 """A planted reward on held-out prompts, while the embedded model learns by GRPO or by online DPO.
 
-``python -m benchmarks.learning_curve [grpo] [online-dpo]``: at most `MINUTES` of training each, on two cores. The
+``python -m benchmarks.learning_curve [grpo] [online-dpo]``: half an hour of training each at most, on two cores. The
 planted reward is 4 for an answer of ten words, and halves with every ten words more and every three less: it wants
-short answers, but not empty ones. At first and every `EVERY` steps the policy answers the held-out prompts, from the
+short answers, but not empty ones. At first and every ten steps the policy answers the held-out prompts, from the
 same seeds, and each answer gets that reward. What it costs is the KL to the policy as it was, in nats per answer, which
 stands beside it.
 
@@ -57,7 +57,7 @@ COLORS = {"grpo": "#2f6f9f", "online-dpo": "#c2573a"}
 
 def wanted(words: int) -> float:
     """Return the planted reward of an answer of so many ``words``."""
-    return 4 * 0.5 ** ((words - WORDS) / 10 if words > WORDS else (WORDS - words) / 3)
+    return 4 * math.exp2(-max((words - WORDS) / 10, (WORDS - words) / 3))
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def picture(curves: Sequence[Curve]) -> str:
     _panel(root, 0, "planted reward of held-out answers", rewards, last)
     _panel(root, HEIGHT, "KL to the policy as it was, nats per answer", apart, last)
     for number, method in enumerate(rewards):
-        _text(root, WIDTH - 100, TOP + 14 * number, method, fill=COLORS[method])
+        _text(root, WIDTH - 100, HEIGHT - 40 - 14 * number, method, fill=COLORS[method])
     _text(root, WIDTH / 2, 2 * HEIGHT + 14, "steps of 64 answers")
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -254,6 +254,7 @@ def main(methods: Sequence[str]) -> int:
     replace_text(PICTURE, picture(curves))
     measured = figures(curves)
     about = " ".join((inspect.getdoc(sys.modules[__name__]) or "").split("\n\n")[1].partition(": ")[2].split())
+    about = about[:1].upper() + about[1:]
     section = render(TITLE, about, measured)
     print(section)
     write_section(NAME, section)

@@ -36,25 +36,33 @@ LEARNT = {"LoRA": (LORA,), "QLoRA": (LORA, "quantize=nf4"), "full": ("lora=null"
 """What learns, and the settings that say so."""
 HEAD = """# Memory of training
 
-`cai train METHOD --config FILE --dry-run` says what a run takes before anything is loaded or written: on each device,
-in main memory while loading, and on the disk. A folder with a `config.json` is enough. What can't fit is refused, with
-what would. Without more it is this machine, started as the command was (also under `accelerate launch`);
-`--processes 8 --sharded --device-memory 80` describe another one: eight GPUs of 80 GB that share the weights out
+`cai train METHOD --config FILE --dry-run` says how much memory and disk a training run needs before anything is loaded
+or written: memory on each device, main memory while loading, and disk space. The model may be a folder that holds
+nothing but a `config.json`. A run that can't fit is refused, and the message says what would fit. By default the plan
+is for this machine and for the way the command was started (for example, under `accelerate launch`).
+`--processes 8 --sharded --device-memory 80` plans for another machine: eight GPUs of 80 GB that shard the weights
 (FSDP).
 
-The largest batch counts that the settings allow, every chat as long as `max_length`. Weights are float32 while they are
-learnt, and products bfloat16. The arithmetic, with its sources, is `trainers/planning/memory.py`; beside measured peaks
-of the embedded model on a CPU it is in `benchmarks/RESULTS.md`. No GPU has measured it.
+The plan assumes the largest batch that the settings allow, with every chat as long as `max_length`. Weights are float32
+while they are trained, and matrix products are bfloat16. The arithmetic, with its sources, is in
+`trainers/planning/memory.py`. `benchmarks/RESULTS.md` compares it with peaks of the embedded model that were measured
+on a CPU. It has not been compared with measurements on a GPU.
 
-`python -m benchmarks.plans` writes the tables below: models of Llama's shapes, the shipped configs (`dpo-8gpu` and so
-on: chats of 4,096 tokens, prompts and answers of 2,048 for methods whose policy writes), one example at a time,
-gradient checkpointing, adapters of rank 64 on all linear layers, 32 answers written at a time, and for those methods a
-reward model of eight billion weights on the same GPU. GB are 10^9 bytes, of one of so many GPUs of 80 GB; more than one
-share the weights out. QLoRA (`quantize: nf4`) keeps the frozen base in four bits, which can't be shared out; its
-embedding, output table and head stay in float32, and what writes answers is a copy in bfloat16.
+`python -m benchmarks.plans` writes the tables below. They assume
+
+- models of Llama's shapes, and the shipped configs (`dpo-8gpu` and so on): chats of 4,096 tokens; for methods whose
+  policy writes, prompts and answers of 2,048 tokens each;
+- one example at a time, gradient checkpointing, and adapters of rank 64 on all linear layers;
+- for methods whose policy writes, 32 answers written at a time, and a reward model of eight billion weights on the same
+  GPU.
+
+The figures are GB (10^9 bytes) on one GPU. `of 8 x 80` means one of eight GPUs of 80 GB, which shard the weights among
+themselves. QLoRA (`quantize: nf4`) keeps the frozen base in four bits, which can't be sharded. Its embedding, output
+table and head stay in float32, and answers are written by a copy in bfloat16.
 """
-TAIL = """Where QLoRA is refused, LoRA shares the weights out over several GPUs. A refused method whose policy writes
-goes by OpenRLHF or verl, which shard policy, reference and rollouts and take this service's rewards: see
+TAIL = """\
+If QLoRA is refused, use LoRA, whose weights can be sharded over several GPUs. If a method whose policy writes is
+refused, use OpenRLHF or verl: they shard policy, reference and rollouts, and can take this service's rewards. See
 [TRAINING.md](TRAINING.md).
 """
 ROW = ("weights", "gradients", "optimiser", "references", "rollouts", "reward models", "activations")

@@ -14,8 +14,8 @@ _ABOUT = """\
 
 Made by `python -m critic.manual > docs/ENGINES.md`; a test holds it to the code.
 
-An engine answers chats, or reads probabilities off them. A spec names one, wherever an engine can be named
-(`--policy`, `--judge`, a service's `engines`): its kind, what it is, and options:
+An engine answers chats, or reads probabilities off them. Wherever an engine can be named (`--policy`, `--judge`, the
+`engines` of a service), it is named by a spec: its kind, the model or server, and options:
 
 ```
 openai:my-org/my-model@http://127.0.0.1:8000/v1?think=false&concurrency=32
@@ -28,19 +28,19 @@ An unknown option is an error that names the nearest known one.
 | variable | what it is for |
 |---|---|
 | `OPENAI_API_KEY` | the API key of all servers, unless the spec names another variable with `key_env=NAME` |
-| `OPENAI_BASE_URL` | the server where a spec has no `@URL`; else it is `https://api.openai.com/v1` |
-| `CAI_CACHE` | where the embedded model is kept; else `cai-feedback` in `XDG_CACHE_HOME` or `~/.cache` |
-| `HF_HOME`, `HF_HUB_OFFLINE` | where models of the hub are kept, and that the hub is not asked (transformers' own) |
-| `VLLM_LOGGING_LEVEL` | what `vllm` prints; unset, nothing |
-| `RAY_ADDRESS` | the cluster that `--on ray` means |
+| `OPENAI_BASE_URL` | the server of a spec without `@URL`; by default `https://api.openai.com/v1` |
+| `CAI_CACHE` | where the embedded model is kept; by default `cai-feedback` in `XDG_CACHE_HOME` or `~/.cache` |
+| `HF_HOME`, `HF_HUB_OFFLINE` | of transformers: where models of the hub are kept, and whether the hub is never asked |
+| `VLLM_LOGGING_LEVEL` | what vLLM prints; nothing, unless it is set |
+| `RAY_ADDRESS` | the cluster that `--on ray` uses |
 
-A key never stands in a spec: specs are shown in reports, logs and manifests. Put it into a variable, and name that:
-`export MY_KEY=...`, then `openai:MODEL@URL?key_env=MY_KEY`. A server that asks for no key needs none.
+Never write a key into a spec: specs are shown in reports, logs and manifests. Put the key into a variable, and name the
+variable: `export MY_KEY=...`, then `openai:MODEL@URL?key_env=MY_KEY`. A server that asks for no key needs none.
 
 ## Kinds
 """
 _SCRIPT = """
-The file of `{name}`, every key of it optional:
+The file of `{name}`, in which every key is optional:
 
 ```yaml
 {script}
@@ -49,7 +49,7 @@ The file of `{name}`, every key of it optional:
 _MODES = """
 ## Judge modes
 
-`--mode NAME?option=value` says how a judge is asked; by default each kind of engine has one of its own.
+`--mode NAME?option=value` says how a judge is asked. Each kind of engine has a default mode.
 """
 
 

@@ -1,7 +1,7 @@
 """One turn of a chat, as files, APIs and templates have it: who says what, and which tools are called."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from unicodedata import category
 
 from pydantic import (
@@ -145,6 +145,21 @@ class Message(Record):
             raise ValueError("content: Field required")
         # OpenAI's newer name of the system.
         return given | {"role": "system"} if given.get("role") == "developer" else given
+
+    @classmethod
+    def of_text(cls, role: Role, text: str) -> Self:
+        """Return a message that is a text alone, one that UTF-8 can hold: whoever calls this has looked.
+
+        Files have millions of them, and pydantic would ask each field again.
+        """
+        fields = {"role": role, "content": text, "tool_calls": None, "tool_call_id": None, "name": None}
+        message = cls.__new__(cls)
+        set_attribute = object.__setattr__  # as pydantic's model_construct does, which is slower than its validators
+        set_attribute(message, "__dict__", fields)
+        set_attribute(message, "__pydantic_fields_set__", {"role", "content"})
+        set_attribute(message, "__pydantic_extra__", None)
+        set_attribute(message, "__pydantic_private__", None)
+        return message
 
     @property
     def text(self) -> str:

@@ -22,6 +22,7 @@ from critic.engine import Completion, Engine, Lane, Request, Sampling, no_answer
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
 from critic.judging.jury import Jury
+from critic.messages import is_blank
 from critic.pairing import Pairing, pair
 from critic.records import Chain, Drop, Judgement, Line, Prompt, Response, Row
 from critic.revise import revise
@@ -194,7 +195,7 @@ def _usable(
     usable, drops = [], []
     for number, response in enumerate(responses):
         why = (thoughts or {}).get(number)
-        if response.text.strip():
+        if not is_blank(response.text):
             usable.append(response)
         elif why is not None:
             drops.append(Drop(what="response", reason="no_answer", detail=f"response {number}: {why}"))

@@ -19,6 +19,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Ray's workers are nice by default (15): beside tests that compute they would hardly get a processor.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import hypothesis
 import pytest

@@ -1,8 +1,11 @@
 """Rows made by hand, for tests: short names in, whole records out."""
 
+import io
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
+
+from openpyxl import Workbook
 
 from critic.engine import Completion, Identity, Lane, Node, Request, Score, Usage
 from critic.records import (
@@ -201,3 +204,12 @@ def _pair(answers: Sequence[Response], judged: Judgement) -> PreferencePair:
         probability=max(judged.probability, 1 - judged.probability),
         group=judged.group,
     )
+
+
+def workbook(*rows: Sequence[Any]) -> bytes:
+    """An XLSX file of one sheet, whose first row is the header."""
+    book, file = Workbook(), io.BytesIO()
+    for row in rows:
+        book.worksheets[0].append(list(row))
+    book.save(file)
+    return file.getvalue()

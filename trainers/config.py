@@ -48,28 +48,28 @@ class TrainConfig(TrainingArguments):
     data: list[Source] = field(default_factory=list)
     eval_data: list[Source] = field(default_factory=list)
     eval_share: float = 0.0
-    """How much of ``data`` is held out where there is no ``eval_data``, by a hash of each prompt."""
+    """The share of ``data`` that is held out if there is no ``eval_data``, by a hash of each prompt."""
     max_length: int = 1024
     """The longest prompt with its answer, in tokens. Longer ones are refused and counted, never cut."""
     prefix_packing: bool | None = None
     row_tokens: int = 1 << 14
-    """The most tokens in a row that nothing is learnt from, of references and evaluations; an example is never cut."""
+    """The most tokens in a row of references or evaluations, which nothing is learnt from. No example is ever cut."""
     certificate: str | None = None
     """The certificate of the judge that gave the labels: a file, or the folder of ``certificate.json``.
 
     Unset, the one that lies beside the data."""
     require_certificate: bool | dict[str, float] = False
-    """Whether labels by judges need a certificate; with bounds, as in ``{accuracy: 0.7}``, one that reaches them."""
+    """Whether labels by judges need a certificate; bounds, as in ``{accuracy: 0.7}``, have to be reached."""
     dropout: bool = False
-    """Whether the dropout that the model's configuration names is used. Without it, DPO starts at its reference."""
+    """Whether to use the dropout of the model's configuration. Without it, DPO starts at its reference."""
     lora: dict[str, Any] | None = None
     quantize: Literal["nf4"] | None = None
     """With ``lora``: how the frozen base is kept, if not in float32. nf4 is QLoRA's four bits (the extra ``qlora``)."""
     bf16: bool | None = None  # type: ignore[assignment]  # None until the hardware is known
     logging_steps: float = 0.005
-    """As a share of all steps: at most 200 points, and every step of a run of fewer."""
+    """The interval of logging, as a share of all steps; shorter runs log every step."""
     eval_steps: float | None = 0.1
-    """As a share of all steps, where ``eval_strategy`` is ``steps``. It would follow ``logging_steps`` otherwise."""
+    """The interval of evaluations, as a share of all steps, if ``eval_strategy`` is ``steps``."""
     save_total_limit: int | None = 2
     remove_unused_columns: bool = False
     use_cpu: bool = field(default_factory=lambda: default_device().type == "cpu")

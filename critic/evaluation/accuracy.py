@@ -19,8 +19,8 @@ from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question
 from critic.records import Prompt, Vote
 from critic.settings.judging import EXACT
-from critic.statistics.calibration import bootstrapped, brier, expected_calibration_error
 from critic.statistics.intervals import Figure, Paired, Share, paired
+from critic.statistics.judges.calibration_error import brier_score, event_calibration_error
 
 IN_FLIGHT = 64
 FOLDS = 5
@@ -128,8 +128,8 @@ def figures(judged: Sequence[Judged]) -> Accuracy:
         accuracy=_accuracy(judged),
         unreadable=len(judged) - len(read),
         position=_same_position(judged),
-        calibration=bootstrapped(expected_calibration_error, first, outcomes, clusters) if read else None,
-        brier=bootstrapped(brier, first, outcomes, clusters) if read else None,
+        calibration=event_calibration_error(first, outcomes, clusters),
+        brier=brier_score(first, outcomes, clusters),
     )
 
 

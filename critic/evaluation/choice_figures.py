@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from critic.evaluation.choices import PairReading, RowReading
 from critic.judging.base import FLOOR
-from critic.statistics.calibration import bootstrapped, brier, expected_calibration_error
 from critic.statistics.intervals import Figure, Share
+from critic.statistics.judges.calibration_error import brier_score, event_calibration_error
 
 Figures = dict[str, Figure | None]
 
@@ -100,6 +100,6 @@ def _calibration(
     ]
     probabilities, outcomes, rows = zip(*observed, strict=True) if observed else ((), (), ())
     return {
-        f"{name}, {order}": bootstrapped(statistic, probabilities, outcomes, rows) if observed else None
-        for name, statistic in (("calibration error", expected_calibration_error), ("Brier score", brier))
+        f"calibration error, {order}": event_calibration_error(probabilities, outcomes, rows),
+        f"Brier score, {order}": brier_score(probabilities, outcomes, rows),
     }

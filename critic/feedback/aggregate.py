@@ -23,6 +23,7 @@ from typing import Literal
 
 from critic.feedback.base import Columns, Row, Way
 from critic.feedback.feedback import Feedback, bound
+from critic.messages import is_blank
 
 Method = Literal["each", "majority", "soft"]
 
@@ -80,7 +81,7 @@ def _buckets(labels: Iterable[Feedback], pool_groups: bool) -> Iterator[list[Fee
 def _says_something(row: Columns) -> bool:
     """Whether no answer is empty: trainers refuse those."""
     answers = [row[name][-1]["content"] for name in ("chosen", "rejected", "completion") if name in row]
-    return all(text.strip() for text in [*answers, *row.get("responses", ())])
+    return not any(is_blank(text) for text in [*answers, *row.get("responses", ())])
 
 
 def _each(bucket: Sequence[Feedback], dropped: Counter[str]) -> Iterator[Row]:

@@ -10,33 +10,31 @@ that ends with one. Such a chat may carry the prompt (TRL's implicit prompt): al
 every side. Rows of one answer each that follow each other and ask the same are one row with all their answers.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, permutations
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from base.errors import InputError
 from critic import rows as raw_rows
 from critic.files.naming import Naming
-from critic.files.row_prompt import Limit, prompt_of, readable, refuse_characters
+from critic.files.row_messages import Messages, listed_value, prompt_messages, sides_of
+from critic.files.row_prompt import Limit, prompt_of, refuse_characters
 from critic.files.shapes import ANSWERS_IN, PROMPTS_IN, gives_answers, gives_prompts, naming, shaped
 from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
 from critic.files.shapes.base import expect_both_sides, number
 from critic.files.shapes.chats.demonstration import ends_with_answer
+from critic.files.shapes.steps import refuse_steps
 from critic.files.sources import open_source
 from critic.files.together import answers_together, goodness, is_above, models_of, unlabelled
-from critic.files.turns import plain_turns, thoughts_in
-from critic.records import Item, Line, Message, Quarantined, Response
+from critic.files.turns import thoughts_among
+from critic.messages import is_blank
+from critic.records import Item, Line, Quarantined, Response
 from critic.rows import Broken
 from critic.rows import RowError as RowError
 
-JSON_COLUMNS = ("messages", "responses", "ranks", "scale")
 OWN_NAMES = naming()
 
-Messages = tuple[Message, ...]
 Unread = Callable[[], Line | Quarantined]
 
 
@@ -152,13 +150,18 @@ def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) 
         return [_quarantined(number, raw.where, error.reason, error.detail)]
     except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
         return [_quarantined(number, raw.where, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
-    lines: list[Line | Quarantined] = []
-    for item, cut, left_off, thoughts in items:
-        lines.append(Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off, thoughts=thoughts))
+    lines: list[Line | Quarantined] = [_read_line(number, raw.where, read) for read in items]
     if reading.labels:
         lacking = unlabelled(columns.get("ranks", columns.get("ratings")))
         lines += [_quarantined(number, raw.where, error.reason, error.detail) for error in lacking]
     return lines
+
+
+def _read_line(number: int, where: str, read: _Read) -> Line:
+    item, cut, left_off, thoughts = read
+    if cut or left_off or thoughts:
+        return Line(row=number, where=where, item=item, cut=cut, left_off=left_off, thoughts=thoughts)
+    return Line(row=number, where=where, item=item)  # as most: each value that is named is looked at
 
 
 def _read_items(columns: dict[str, Any], reading: _Reading, limit: Limit) -> list[_Read]:
@@ -186,20 +189,20 @@ def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     columns, left_off = _without_answer(columns)
     messages = prompt_messages(columns)
     if messages is None and ("responses" in columns or {"chosen", "rejected"} <= columns.keys()):
-        messages = _shared([side(value) for value in _response_values(columns)], None)
+        messages = _shared(sides_of(_response_values(columns)), None)
     if messages is None:
         there = ", ".join(str(name)[:40] for name in list(columns)[:12]) or "none"
         expected = f"expected one of {', '.join(PROMPT_COLUMNS)}, or say with --column prompt=NAME which it is"
         raise RowError("no_prompt", f"no prompt among its columns ({there}); {expected}")
     prompt, cut = prompt_of(messages, columns, limit)
-    return [_Read(Item(prompt=prompt), cut, left_off, thoughts_in([columns.get(name) for name in PROMPT_COLUMNS]))]
+    return [_Read(Item(prompt=prompt), cut, left_off, thoughts_among(map(columns.get, PROMPT_COLUMNS)))]
 
 
 def _without_answer(columns: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Return the row without the answer that its chat ends with, and whether there was one: 0 or 1."""
     if "messages" not in columns or next(name for name in PROMPT_COLUMNS if name in columns) != "messages":
         return columns, 0
-    messages = _from_json(columns, "messages")
+    messages = listed_value(columns, "messages")
     if not isinstance(messages, list) or len(messages) < 2 or not ends_with_answer(messages):
         return columns, 0
     return columns | {"messages": messages[:-1]}, 1
@@ -210,14 +213,15 @@ def _pairs_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     if len(values) < 2:
         there = "1 response" if len(values) == 1 else "no responses"
         raise RowError("too_few_responses", f"{there}; a judgement needs two or more")
-    return [_item(columns, values, models_of(columns, len(values)), limit)]
+    # Of three answers two can be judged, where one says nothing: the run names that one.
+    return [_item(columns, values, models_of(columns, len(values)), limit, needed=2)]
 
 
 def _answers_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     values = _response_values(columns)
     if not values:
         raise RowError("too_few_responses", "no responses; a label needs one or more")
-    return [_item(columns, values, models_of(columns, len(values)), limit)]
+    return [_item(columns, values, models_of(columns, len(values)), limit, needed=len(values))]
 
 
 def _labelled_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
@@ -230,7 +234,7 @@ def _labelled_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     pairs = []
     for first, second in better:
         models = models_of(columns, len(values))
-        read = _item(columns, [values[first], values[second]], [models[first], models[second]], limit)
+        read = _item(columns, [values[first], values[second]], [models[first], models[second]], limit, needed=2)
         if read.item.responses[0].text == read.item.responses[1].text:
             raise RowError("equal_sides", "chosen and rejected are the same text")
         pairs.append(read)
@@ -250,12 +254,13 @@ def _preferred(columns: dict[str, Any]) -> tuple[int, int]:
 
 def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
     """Return the positions of each better and worse answer, by their ranks or ratings. Raises `RowError`."""
-    listed = {name: _from_json(columns, name) for name in ("ranks", "scale") if name in columns}
+    listed = {name: listed_value(columns, name) for name in ("ranks", "scale") if name in columns}
     places = goodness(columns | listed)
     if "completion" in columns and not columns.keys().isdisjoint(("label", "rating")):
         raise RowError("too_few_responses", "1 response; a comparison needs two")
     if places is None or count == 0 or all(place is None for place in places):
         expect_both_sides(columns)
+        refuse_steps(columns)
         raise RowError("no_label", "expected chosen, the answer that people called better, and rejected")
     if len(places) != count:
         raise RowError("bad_ranks", f"{count} answers, and {len(places)} labels")
@@ -267,18 +272,22 @@ def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
     return better
 
 
-def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str], limit: Limit) -> _Read:
-    sides = [side(value) for value in values]
+def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str], limit: Limit, needed: int) -> _Read:
+    """Read a prompt and its answers, of which ``needed`` must say something. Raises `RowError`."""
+    sides = sides_of(values)
     messages = _shared(sides, prompt_messages(_without_answer(columns)[0]))
     prompt, cut = prompt_of(messages, columns, limit)
-    responses = []
+    responses, blank = [], 0
     for (_, text), model in zip(sides, models, strict=True):
         refuse_characters(text)
         if len(text) > limit.max_chars:
             said = f"a response of {len(text):,} characters; the limit is {limit.max_chars:,}"
             raise RowError("too_long", said)
+        blank += is_blank(text)
         responses.append(Response(text=text, model=model))
-    thoughts = thoughts_in([columns.get(name) for name in PROMPT_COLUMNS]) + thoughts_in(values)
+    if blank and len(values) - blank < needed:
+        raise RowError("empty_answer", f"{blank} of {len(values)} answers is empty, or shows nothing; expected a text")
+    thoughts = thoughts_among(map(columns.get, PROMPT_COLUMNS)) + thoughts_among(values)
     return _Read(Item(prompt=prompt, responses=tuple(responses)), cut, 0, thoughts)
 
 
@@ -286,7 +295,11 @@ def _shared(sides: Sequence[tuple[Messages, str]], messages: Messages | None) ->
     """Return the prompt: ``messages``, or what all sides say before their answers. Raises `RowError`."""
     if messages is not None and not any([before for before, _ in sides]):
         return messages
+    same: Messages | None = None
     for before, _ in sides:
+        if before is same:
+            continue  # as most sides, whose turns were read once
+        same = before
         if before and messages is None:
             messages = before
         if before and before != messages:
@@ -302,7 +315,7 @@ def _shared(sides: Sequence[tuple[Messages, str]], messages: Messages | None) ->
 
 def _response_values(columns: dict[str, Any]) -> list[Any]:
     if "responses" in columns:
-        values = _from_json(columns, "responses")
+        values = listed_value(columns, "responses")
         if not isinstance(values, list):
             raise RowError("bad_responses", "responses is not a list")
         return values
@@ -311,6 +324,7 @@ def _response_values(columns: dict[str, Any]) -> list[Any]:
     if "completion" in columns or _without_answer(columns)[1]:
         return [columns.get("completion")]
     expect_both_sides(columns)
+    refuse_steps(columns)
     raise RowError("no_responses", f"no responses; expected {ANSWERS_IN}")
 
 
@@ -318,66 +332,3 @@ _PROMPTS = _Reading(_prompt_items, labels=False, answers=False)
 _PAIRS = _Reading(_pairs_items, labels=False, answers=True)
 _ANSWERS = _Reading(_answers_items, labels=False, answers=True)
 _LABELLED = _Reading(_labelled_items, labels=True, answers=True)
-
-
-def side(value: object) -> tuple[Messages, str]:
-    """Return (the turns before the last, the response's text). Raises `RowError`."""
-    if isinstance(value, str):
-        return (), value
-    if not isinstance(value, list | dict):
-        raise RowError("bad_responses", f"an answer is {value!r:.40}; expected a string, a message or a chat")
-    messages = _messages(value if isinstance(value, list) else [value], "bad_responses")
-    if not messages or messages[-1].role != "assistant":
-        raise RowError("bad_responses", "a response is a string, an assistant message, or a chat that ends with one")
-    if messages[-1].tool_calls:
-        raise RowError("bad_responses", "a response that calls tools can't be compared: only texts are")
-    return messages[:-1], messages[-1].content
-
-
-def prompt_messages(columns: dict[str, Any]) -> Messages | None:
-    """Return the prompt that a row names by one of `PROMPT_COLUMNS`, or None. Raises `RowError`."""
-    # Tables that were joined have the columns of all: a null one says nothing.
-    for column in PROMPT_COLUMNS:
-        if columns.get(column) is not None:
-            break
-    else:
-        return None
-    value = _from_json(columns, column)
-    if isinstance(value, list):
-        return _messages(value, "bad_prompt")
-    if not isinstance(value, str):
-        raise RowError("bad_prompt", f"{column} is neither a string nor a list of messages")
-    if column == "instruction" and columns.get("input"):
-        value = f"{value}\n\n{columns['input']}"
-    refuse_characters(value)
-    return (Message(role="user", content=value),)
-
-
-def _messages(values: list[Any], reason: str) -> Messages:
-    """Build messages from turns as files have them: see `critic.files.turns`."""
-    turns = plain_turns(values)
-    refuse_characters(*_texts(turns))
-    try:
-        return tuple(Message.model_validate(turn) for turn in turns)
-    except ValidationError as error:
-        raise RowError(reason, f"a message needs a role and a content: {readable(error)}") from None
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Yield all strings in ``value``."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
-
-
-def _from_json(columns: dict[str, Any], name: str) -> Any:
-    """Return the column, read as JSON where a table without lists had to write one as text."""
-    value = columns[name]
-    if name in JSON_COLUMNS and isinstance(value, str):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise RowError("broken_line", f"{name} is a string that isn't JSON; expected a list") from None
-    return value

@@ -29,6 +29,8 @@ def prompt_of(messages: tuple[Message, ...], columns: dict[str, Any], limit: Lim
     if fitted and fitted[-1].role == "user" and is_blank(fitted[-1].content):
         raise RowError("empty_prompt", "the last user message is empty")
     try:
+        if not tags and identifier is None:
+            return Prompt(messages=fitted), cut  # as most: each value that is named is looked at
         return Prompt(messages=fitted, tags=tags, id=identifier), cut
     except ValidationError as error:
         reason = "role_order" if fitted and fitted[-1].content.strip() else "empty_prompt"

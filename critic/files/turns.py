@@ -39,6 +39,7 @@ CHATS = (
 _NAMES = ("role", "from")
 _TEXTS = ("content", "value")
 _PLAIN = {"role", "content"}
+_SPEAKERS = ("user", "assistant", "system")
 _MEDIA = ("images", "image", "audio", "audios", "video", "videos")
 _READ = frozenset((*KEPT, *_NAMES, *_TEXTS, *_MEDIA, CALL))
 
@@ -51,6 +52,13 @@ def role_of(turn: object) -> object:
     if role == CALL:
         return "assistant"
     return ROLES.get(role.strip().casefold(), role) if isinstance(role, str) else role
+
+
+def is_plain(turn: object) -> bool:
+    """Whether a turn is a role of a chat and a text alone, by the names that they have here: most are."""
+    if type(turn) is not dict or turn.keys() != _PLAIN:  # no `Twice`
+        return False
+    return turn["role"] in _SPEAKERS and isinstance(turn["content"], str)
 
 
 def plain_turn(turn: Any) -> Any:
@@ -130,11 +138,15 @@ def thoughts_in(value: Any) -> int:
         if any(value.get(name) for name in THOUGHTS):
             return 1
         return sum(thoughts_in(part) for part in value.values() if isinstance(part, list))
-    if not isinstance(value, list):
-        return 0
+    return thoughts_among(value) if isinstance(value, list) else 0
+
+
+def thoughts_among(values: Iterable[Any]) -> int:
+    """Return the sum of `thoughts_in` of several values."""
     count = 0
-    for part in value:
-        count += thoughts_in(part)
+    for value in values:
+        if value is not None and not isinstance(value, str):  # texts are most, and hold no turns
+            count += thoughts_in(value)
     return count
 
 

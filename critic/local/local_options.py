@@ -14,7 +14,7 @@ LOADING = (
     ),
 )
 """Options of every model in this process."""
-WRITING = (SpecOption("batch", "16", "answers that are written at a time"), *LOADING, *TEMPLATE_OPTIONS)
+WRITING = (SpecOption("batch", "16", "how many answers are written at a time"), *LOADING, *TEMPLATE_OPTIONS)
 """Options of one that writes."""
 JUDGING = (*LOADING, *TEMPLATE_OPTIONS)
 """Options of one that only judges."""

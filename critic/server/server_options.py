@@ -19,10 +19,12 @@ _PRICES = ("input_price", "output_price")
 SERVER_OPTIONS = (
     SpecOption("key_env", _KEY_ENV, "the environment variable of the API key; a server that asks for none needs none"),
     SpecOption("timeout", "120", "seconds for an answer to be whole"),
-    SpecOption("retries", "5", "how often what may pass is asked again"),
-    SpecOption("concurrency", "64", "requests under way at once, and as many interactive ones"),
-    SpecOption("rpm", "no limit", "requests a minute"),
-    SpecOption("tpm", "no limit", "tokens a minute, read and written"),
+    SpecOption("retries", "5", "how often a request is repeated after a fault that may pass"),
+    SpecOption(
+        "concurrency", "64", "requests in progress at once; interactive requests have as many places of their own"
+    ),
+    SpecOption("rpm", "no limit", "requests per minute"),
+    SpecOption("tpm", "no limit", "tokens per minute, read and written"),
     SpecOption("input_price", "free", "US dollars for a million tokens read; with output_price"),
     SpecOption("output_price", "free", "US dollars for a million tokens written; with input_price"),
 )

@@ -19,7 +19,7 @@ class _Prompt(Principled):
 
 class _Response(Record):
     response: Annotated[str | None, CommandOption(INPUT)] = Field(
-        default=None, description="The response to work on; the judge writes one if none."
+        default=None, description="The response to work on. Default: the judge writes one."
     )
 
 
@@ -44,7 +44,7 @@ class CritiqueSettings(Seeded, _Rounds, OneJudge, _Response, _Prompt):
 
 class _Responses(Record):
     response: Annotated[tuple[str, ...], CommandOption(INPUT)] = Field(
-        description="A response to compare; give it twice or more."
+        description="A response to compare; repeat it for each."
     )
 
 

@@ -45,7 +45,7 @@ class _CertifiedExport(Record):
     )
     push_to_hub: Annotated[str | None, CommandOption(metavar="OWNER/NAME")] = Field(
         default=None,
-        description="Put the folder's tables and its card on the Hugging Face hub, as a data set; a new one is "
+        description="Upload the folder's tables and its card to the Hugging Face hub, as a data set; a new one is "
         "private.",
     )
 

@@ -16,7 +16,7 @@ class Banded(Record):
     """What makes a tie of a probability."""
 
     tie_band: Annotated[float, CommandOption(JUDGING)] = Field(
-        default=0.02, ge=0, lt=0.5, description="A probability this near 0.5 is a tie, and makes no pair."
+        default=0.02, ge=0, lt=0.5, description="A probability this close to 0.5 is a tie, and makes no pair."
     )
 
     def is_tie(self, probability: float) -> bool:
@@ -59,7 +59,7 @@ class JudgingSettings(Pooling, Drawn):
     """What `cai judge` and `cai generate` share of how they judge."""
 
     ranking: Annotated[bool, CommandOption(JUDGING)] = Field(
-        default=False, description="Rank all answers by all comparisons, and pair by their ranks."
+        default=False, description="Rank all answers by all comparisons, and make pairs from the ranks."
     )
 
 

@@ -25,17 +25,18 @@ from critic.settings.shared import (
 
 class _Compared(Record):
     pairs: Annotated[str, CommandOption(INPUT)] = Field(
-        description="Rows with prompt, chosen (the better answer by people) and rejected."
+        description="Rows with prompt, chosen (the answer that people prefer) and rejected."
     )
 
 
 class _Reports(Record):
     fit: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
-        default=None, description="Fit a linear contrast on the rows, and write it here: contrast?weights=FILE."
+        default=None,
+        description="Fit a linear contrast on the rows, and write it to this file, for contrast?weights=FILE.",
     )
     report: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
         default=None,
-        description="Write a page here (.html): the first mode beside people, with their own agreement as its ceiling.",
+        description="Write a page to this file (.html): the first mode beside people, and their own agreement.",
     )
 
 
@@ -109,10 +110,10 @@ class _Policies(Record):
         default=None, description="Harmless prompts that look harmful."
     )
     choices: Annotated[Path | None, CommandOption(INPUT, metavar="DIR")] = Field(
-        default=None, description="Multiple choice in MMLU's form: CSV files, or folders dev and val or test."
+        default=None, description="Multiple-choice questions in MMLU's form: CSV files, or folders dev and val or test."
     )
     shots: Annotated[int, CommandOption(INPUT)] = Field(
-        default=0, ge=0, le=5, description="Shots before each question."
+        default=0, ge=0, le=5, description="Number of examples (shots) before each question."
     )
     choices_limit: Annotated[int | None, CommandOption(LIMITS)] = Field(
         default=None, ge=1, description="Use only N questions, taken evenly from the subjects."
@@ -124,11 +125,11 @@ class _MeasuredBy(Record):
         default="harmlessness@1.1.0", description="The constitution for red-team prompts."
     )
     reward: Annotated[str | None, CommandOption(JUDGING)] = Field(
-        default=None, description="The reward model that was trained on: rm:PATH_OR_ID."
+        default=None, description="The reward model that the policy was trained with: rm:PATH_OR_ID."
     )
     people: Annotated[str | None, CommandOption(INPUT)] = Field(
         default=None,
-        description="What people prefer of these very answers: rows with prompt, chosen and rejected.",
+        description="What people prefer among these answers: rows with prompt, chosen and rejected.",
     )
     learnt_from: Annotated[tuple[Path, ...], CommandOption(INPUT, metavar="DIR")] = Field(
         default=(),

@@ -90,13 +90,13 @@ class RunLimits(Exported):
     limit: Annotated[int | None, CommandOption(LIMITS), InRequests(Le(COUNT_AT_MOST))] = Field(
         default=None,
         ge=1,
-        description="Use only the first N rows of the input. A larger one goes on in the same directory.",
+        description="Use only the first N rows of the input. A larger number continues in the same directory.",
     )
     max_chars: Annotated[int, CommandOption(LIMITS), InRequests(Le(10_000_000))] = Field(
         default=32_000, ge=1, description="Quarantine longer prompts."
     )
     truncate: Annotated[bool, CommandOption(LIMITS)] = Field(
-        default=False, description="Cut prompts over --max-chars at their end, and count them."
+        default=False, description="Cut the end off prompts that are longer than --max-chars, and count them."
     )
     max_calls: Annotated[int | None, CommandOption(LIMITS), InRequests(Ge(1), Le(COUNT_AT_MOST))] = Field(
         default=None, ge=0, description="A hard limit on the run's recorded calls."
@@ -108,14 +108,13 @@ class RunLimits(Exported):
         "output_price); it is exceeded by at most the error of the estimated prompt tokens.",
     )
     with_reasoning: Annotated[bool, CommandOption(OUTPUT)] = Field(
-        default=False, description="Export what models thought before they answered, too."
+        default=False, description="Also export what models thought before they answered."
     )
     retest: Annotated[float, CommandOption(JUDGING)] = Field(
         default=RETEST,
         ge=0,
         le=1,
-        description="The share of the votes that is asked twice, at least 8, where a judge's answers can differ; 0: "
-        "none.",
+        description="The share of votes (at least 8) that is asked twice if a judge's answers can vary; 0: none.",
     )
 
 

@@ -93,7 +93,7 @@ class RunFolder(Record):
     """Where a run is kept."""
 
     out: Annotated[Path, CommandOption(OUTPUT)] = Field(
-        description="The run's directory. The same command again goes on where it stopped."
+        description="The run's directory. Run the same command again to continue."
     )
 
 
@@ -101,7 +101,7 @@ class MeasurementFolder(Record):
     """Where a measurement's answers are kept."""
 
     out: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
-        default=None, description="A directory for every answer. The same command again goes on there."
+        default=None, description="A directory for all answers. Run the same command again to continue there."
     )
 
 
@@ -109,5 +109,5 @@ class Extended(Record):
     """What becomes of a directory whose run is another."""
 
     extend: Annotated[bool, CommandOption(OUTPUT)] = Field(
-        default=False, description="Go on in a directory whose run had another config."
+        default=False, description="Continue in a directory whose run had another configuration."
     )

@@ -22,7 +22,7 @@ class _Tested(Record):
         "repeatable.",
     )
     weight: Annotated[tuple[str, ...], CommandOption(INPUT, metavar="ID=W")] = Field(
-        default=(), description="What if a principle had this weight? Repeatable, all at once."
+        default=(), description="What if a principle had this weight? Repeatable; all weights apply together."
     )
     against: Annotated[tuple[str, ...], CommandOption(INPUT, metavar="FILE|NAME@VERSION")] = Field(
         default=(), description="What if this version were in force? Repeatable."
@@ -31,19 +31,22 @@ class _Tested(Record):
 
 class _Limits(Record):
     max_duplicates: Annotated[int | None, CommandOption(LIMITS, metavar="N")] = Field(
-        default=None, ge=0, description="Pairs of principles that may say the same."
+        default=None, ge=0, description="How many pairs of principles may say the same."
     )
     max_contradictions: Annotated[int | None, CommandOption(LIMITS, metavar="N")] = Field(
-        default=None, ge=0, description="Pairs of principles that may contradict each other."
+        default=None, ge=0, description="How many pairs of principles may contradict each other."
     )
     max_ambiguous: Annotated[int | None, CommandOption(LIMITS, metavar="N")] = Field(
-        default=None, ge=0, description="Clauses that may be ambiguous."
+        default=None, ge=0, description="How many clauses may be ambiguous."
     )
     max_silent: Annotated[float | None, CommandOption(LIMITS, metavar="SHARE")] = Field(
-        default=None, ge=0, le=1, description="The share of comparisons that no principle may speak to."
+        default=None, ge=0, le=1, description="The largest allowed share of comparisons in which no principle speaks."
     )
     max_flips: Annotated[float | None, CommandOption(LIMITS, metavar="SHARE")] = Field(
-        default=None, ge=0, le=1, description="The share of the run's judgements that this constitution may flip."
+        default=None,
+        ge=0,
+        le=1,
+        description="The largest allowed share of the run's judgements that this constitution flips.",
     )
     out: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
         default=None, description="A directory for test.json and test.html."

@@ -37,10 +37,10 @@ class _Reweighed(Record):
 
 class _Mended(Record):
     ignore_priorities: Annotated[bool, CommandOption(JUDGING)] = Field(
-        default=False, description="Pool all principles as one class."
+        default=False, description="Pool all principles as if they had one priority."
     )
     certificate: Annotated[Path | None, CommandOption(JUDGING, metavar="FILE")] = Field(
-        default=None, description="Mend probabilities by the map in this certificate of the run's judge."
+        default=None, description="Calibrate probabilities with the map in this certificate of the run's judge."
     )
 
 

@@ -1,13 +1,10 @@
-"""How far probabilities can be taken at their word: figures of calibration, with intervals by the bootstrap."""
+"""How far probabilities can be taken at their word: plain figures of calibration.
 
-from collections.abc import Callable, Sequence
+Those with intervals are in `critic.statistics.judges.calibration_error`.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from critic.statistics.intervals import FEW, Figure
-
-RESAMPLES = 1000
 
 _Floats = NDArray[np.float64]
 
@@ -23,41 +20,6 @@ def expected_calibration_error(probabilities: ArrayLike, outcomes: ArrayLike, bi
     inner_edges = np.arange(1, bins) / bins
     excess = np.bincount(np.searchsorted(inner_edges, p, side="left"), weights=p - y)
     return float(np.abs(excess).sum() / p.size)
-
-
-def brier(probabilities: ArrayLike, outcomes: ArrayLike) -> float:
-    """Return the mean squared distance of probability and outcome, 0 to 1 (Brier 1950, for events that happen or not).
-
-    Arguments and errors as in `expected_calibration_error`.
-    """
-    p, y = _checked(probabilities, outcomes)
-    return float(np.mean((p - y) ** 2))
-
-
-def bootstrapped(
-    statistic: Callable[[ArrayLike, ArrayLike], float],
-    probabilities: Sequence[float],
-    outcomes: Sequence[bool],
-    clusters: Sequence[int],
-) -> Figure:
-    """Return a statistic of this module with its 95 % interval: percentiles over resampled clusters, fixed seed.
-
-    ``clusters`` (n,) numbers the prompt that each observation comes from. Fewer than `FEW` don't vary enough when they
-    are drawn again, down to not at all: then nothing is known, and the interval is 0 to 1.
-    """
-    p, y = _checked(probabilities, outcomes)
-    _, of = np.unique(clusters, return_inverse=True)
-    members = [np.flatnonzero(of == cluster) for cluster in range(of.max() + 1)]
-    low, high = 0.0, 1.0
-    if len(members) >= FEW:
-        rng = np.random.default_rng(0)
-
-        def resampled() -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-            return np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-
-        drawn = (resampled() for _ in range(RESAMPLES))
-        low, high = np.percentile([statistic(p[sample], y[sample]) for sample in drawn], (2.5, 97.5)).tolist()
-    return Figure(statistic(p, y), low, high, p.size, len(members))
 
 
 def _checked(probabilities: ArrayLike, outcomes: ArrayLike) -> tuple[_Floats, _Floats]:

@@ -119,7 +119,7 @@ def _pictures(facts: Mapping[str, Any]) -> dict[str, Picture]:
     made = {
         "verified": _dots(verified, shares("share of answers")),
         "wins": _dots(wins, shares("share of comparisons"), middle=0.5),
-        "words": _dots(words, linear("words an answer", [max(0.0, value) for value in known] or [0.0], zero=True)),
+        "words": _dots(words, linear("words per answer", [max(0.0, value) for value in known] or [0.0], zero=True)),
     }
     return {name: picture for name, picture in made.items() if picture is not None}
 

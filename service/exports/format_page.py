@@ -11,20 +11,22 @@ HEAD = """# File formats
 This page is made from the formats themselves (`python -m service.exports.format_page`).
 
 `cai export DIR --format NAME --out FILE` writes a table of a run, of a data set or of a file of feedback, without a
-server. `cai feedback export` and `cai feedback import` do the same for a server's labels, and data sets are downloaded
-in each of these formats. What a folder doesn't hold as a table is made from its feedback, a row a label.
+server. `cai feedback export` and `cai feedback import` do the same for a server's labels, and data sets can be
+downloaded in each of these formats. If a folder doesn't have the table, it is made from the folder's feedback, with one
+row per label.
 
-| table | what its rows are |
+| table | what each row holds |
 |---|---|
-| `pairs` | a prompt, the better answer (`chosen`) and the other (`rejected`) |
+| `pairs` | a prompt, the better answer (`chosen`) and the other one (`rejected`) |
 | `rankings` | a prompt, answers, and their ranks |
-| `ratings` | a prompt, one answer, and what it was rated, or whether it is good (`label`) |
+| `ratings` | a prompt, one answer, and its rating or whether it is good (`label`) |
 | `sft` | a prompt and an answer to imitate |
-| `feedback` | labels as people and models gave them |
+| `feedback` | a label as a person or model gave it |
 
-`cai export DIR --push-to-hub OWNER/NAME` puts a run's or a data set's tables on the Hugging Face hub with their card,
-and `cai train ... --push-to-hub OWNER/NAME` the trained model; a new repository is private. Inputs may be addresses of
-the hub: `hf://OWNER/NAME` for what a data set's card offers, `hf://OWNER/NAME/FILE` for one of its files.
+`cai export DIR --push-to-hub OWNER/NAME` uploads a run's or a data set's tables to the Hugging Face hub, with their
+card; `cai train ... --push-to-hub OWNER/NAME` uploads the trained model. A new repository is private. Inputs may be
+addresses on the hub: `hf://OWNER/NAME` for the tables that a data set's card lists, `hf://OWNER/NAME/FILE` for one of
+its files.
 """
 
 

@@ -85,8 +85,8 @@ class ParquetFormat(ShapedFormat):
     reads: ClassVar[tuple[str, ...]] = tuple(KINDS)
     tables: ClassVar[Mapping[Table, tuple[str, ...]]] = OWN_COLUMNS
     loses: ClassVar[str] = (
-        "The columns that a run exports beside those of a data set. A prompt whose history calls tools is refused: "
-        "such rows need JSON Lines."
+        "The columns that a run exports in addition to those of a data set. A prompt whose history calls tools is "
+        "refused: such rows need JSON Lines."
     )
 
     def read(self, path: Path, source: Source = "human") -> Reading:

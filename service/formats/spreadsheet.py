@@ -24,8 +24,9 @@ from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.rating import FIVE
 from critic.files.containers.sheets import sheet_rows
-from critic.files.inputs import RowError, prompt_messages
+from critic.files.inputs import RowError
 from critic.files.naming import Naming
+from critic.files.row_messages import prompt_messages
 from critic.records import Record
 from service.formats.base import (
     DATA_TABLES,
@@ -83,9 +84,9 @@ class SpreadsheetFormat(Format):
         {table: ("prompt", "messages", *OWN_COLUMNS[table][1:]) for table in DATA_TABLES}
     )
     loses: ClassVar[str] = (
-        "The columns that a run exports beside those of a data set. Left out are rows with a text of more than 32,767 "
-        "characters or with characters that XML can't hold, rows after the 1,048,575th, and prompts whose history "
-        "calls tools."
+        "The columns that a run exports in addition to those of a data set. Left out are rows with a text of more than "
+        "32,767 characters or with characters that XML can't hold, rows after the 1,048,575th, and prompts whose "
+        "history calls tools."
     )
 
     prompt: str | None = "prompt"

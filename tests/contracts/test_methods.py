@@ -119,7 +119,7 @@ async def main(folder, given):
             answer = await api.admin.post("/v1/jobs", json=asked)
             assert answer.status_code == code, answer.text
         id = await submit(api.admin, given["asked"])
-        assert (await until(api.admin, id, "done", seconds=200))["result"] == {"model": "nudged"}
+        assert (await until(api.admin, id, "done"))["result"] == {"model": "nudged"}
         model = (await api.admin.get("/v1/models/nudged")).json()
         assert model["trainer"] == "nudge" and model["engine"] is None, model
         assert "nudge" in json.dumps((await api.admin.get("/openapi.json")).json())

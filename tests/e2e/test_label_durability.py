@@ -11,7 +11,7 @@ from benchmarks.mixed import label
 from benchmarks.serving import KeptConnection, Served, connections, postgres, start
 from tests import warm
 
-KILLS, CLIENTS = 4, 8
+KILLS, CLIENTS = 3, 8
 SETTINGS = {"worker": False}  # nobody asks for a job
 
 

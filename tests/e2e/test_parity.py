@@ -66,7 +66,7 @@ async def served(expected: Answers, url: str, key: None) -> AsyncIterator[Engine
 
 
 def greedy() -> list[Request]:
-    chats = [item.prompt.messages for item in items(read_prompts, "prompts.jsonl", 20)]
+    chats = [item.prompt.messages for item in items(read_prompts, "prompts.jsonl", 8)]
     return [Request(chat, Sampling(TOKENS, temperature=0.0), seed=0) for chat in (*chats, BEGUN)]
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -29,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Exception ignored in.*/ray/session:pytest.PytestUnraisableExceptionWarning"),
 ]
 
-PROMPTS, SHARD, AT_ONCE = 240, 8, 2
+PROMPTS, SHARD, AT_ONCE = 120, 8, 2
 CALLS_A_ROW = 2 + 2 * 2 + 2 * 2  # two samples, a critique and a revision of each, 2 principles in 2 orders
 EXPORTS = ("pairs.jsonl", "sft.jsonl", "feedback.jsonl", "quarantine.jsonl")
 
@@ -109,9 +110,9 @@ def assert_same(folder: Path, out: str) -> None:
     assert store.calls() == (PROMPTS - 2) * CALLS_A_ROW
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def two_nodes() -> Iterator[Cluster]:
-    """A cluster of two nodes, each of processes of its own, with one core each."""
+    """A cluster of two nodes, each of processes of its own, with one core each. The last test kills one of them."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
     yield cluster
@@ -133,18 +134,59 @@ def actors() -> list[psutil.Process]:
     return [process for process in psutil.process_iter(["name"]) if "MapWorker" in (process.info["name"] or "")]
 
 
-def test_a_killed_node_costs_no_row_and_repeats_none(folder: Path, two_nodes: Cluster) -> None:
-    run = start(folder, "killed", f"ray?actors=1-2&shard={SHARD}", RAY_ADDRESS=two_nodes.address)
-    wait_for(folder, "killed", 6, run)
-    [second] = two_nodes.worker_nodes
-    two_nodes.remove_node(second, allow_graceful=False)
-    end(run)
-    assert_same(folder, "killed")
-    wanted = (PROMPTS - 2) * CALLS_A_ROW
-    assert wanted <= calls(folder, "killed") <= wanted + AT_ONCE * SHARD * CALLS_A_ROW  # what the node had under way
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[str]:
+    """A cluster of one node that takes clients; its address for them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=1", "--port=0"]
+    command += ["--include-dashboard=false", f"--ray-client-server-port={port}"]
+    # A client's server has 30 seconds to start, and a client whose server died waits as long before it says so. With
+    # gRPC's own handling of forks one server in thirty dies as it starts ("epoll_wait error: Bad file descriptor").
+    environment = os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONPATH": str(tmp_path / "hook")}
+    with (tmp_path / "head.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        until = time.monotonic() + 600
+        while not listens(port):
+            assert process.poll() is None and time.monotonic() < until, (tmp_path / "head.log").read_text()
+            time.sleep(0.2)
+        yield f"ray://127.0.0.1:{port}"
+    finally:
+        # At once: asked to end, it gives what it has started half a minute to do so.
+        for started in [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]:
+            with suppress(ProcessLookupError):
+                os.kill(started, signal.SIGKILL)
+        process.wait(600)
 
 
-def test_a_killed_driver_goes_on_from_its_shards(folder: Path) -> None:
+def test_a_machine_that_is_no_node_of_the_cluster_can_start_a_run(folder: Path, head: str) -> None:
+    died = fail_next_client_server(folder)
+    said = end(start(folder, "client", f"{head}?shard=60", latency=0, RAY_AUTH_MODE="token"))
+    assert died.exists() and "could not start this client's server" in said
+    assert_same(folder, "client")
+
+
+def fail_next_client_server(folder: Path) -> Path:
+    """Let the next server that the head starts for a client die as it starts. Returns a file that is there after it."""
+    died = folder / "died"
+    hook = folder / "hook" / "sitecustomize.py"  # Python runs it in each process that the head starts
+    hook.parent.mkdir()
+    hook.write_text(
+        "import os, pathlib, sys\n"
+        f"died = pathlib.Path({str(died)!r})\n"
+        "if 'specific-server' in ' '.join(sys.orig_argv) and not died.exists():\n"
+        "    died.touch()\n"
+        "    os._exit(1)\n"
+    )
+    return died
+
+
+def test_a_killed_driver_goes_on_from_its_shards(
+    folder: Path, two_nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", two_nodes.address)
     on = f"ray?actors=2&shard={SHARD}"
     first = start(folder, "again", on)
     wait_for(folder, "again", 5, first)
@@ -173,47 +215,12 @@ def test_a_killed_actor_costs_no_row(folder: Path) -> None:
     assert_same(folder, "actor")
 
 
-@pytest.fixture
-def head(tmp_path: Path) -> Iterator[str]:
-    """A cluster of one node that takes clients; its address for them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=1", "--port=0"]
-    command += ["--include-dashboard=false", f"--ray-client-server-port={port}"]
-    # A client's server has 30 seconds to start, and a client whose server died waits as long before it says so. With
-    # gRPC's own handling of forks one server in thirty dies as it starts ("epoll_wait error: Bad file descriptor").
-    environment = os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONPATH": str(tmp_path / "hook")}
-    with (tmp_path / "head.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        until = time.monotonic() + 600
-        while not listens(port):
-            assert process.poll() is None and time.monotonic() < until, (tmp_path / "head.log").read_text()
-            time.sleep(0.2)
-        yield f"ray://127.0.0.1:{port}"
-    finally:
-        process.terminate()  # it ends what it has started
-        process.wait(600)
-
-
-def test_a_machine_that_is_no_node_of_the_cluster_can_start_a_run(folder: Path, head: str) -> None:
-    died = fail_next_client_server(folder)
-    said = end(start(folder, "client", f"{head}?shard=60", latency=0, RAY_AUTH_MODE="token"))
-    assert died.exists() and "could not start this client's server" in said
-    assert_same(folder, "client")
-
-
-def fail_next_client_server(folder: Path) -> Path:
-    """Let the next server that the head starts for a client die as it starts. Returns a file that is there after it."""
-    died = folder / "died"
-    hook = folder / "hook" / "sitecustomize.py"  # Python runs it in each process that the head starts
-    hook.parent.mkdir()
-    hook.write_text(
-        "import os, pathlib, sys\n"
-        f"died = pathlib.Path({str(died)!r})\n"
-        "if 'specific-server' in ' '.join(sys.orig_argv) and not died.exists():\n"
-        "    died.touch()\n"
-        "    os._exit(1)\n"
-    )
-    return died
+def test_a_killed_node_costs_no_row_and_repeats_none(folder: Path, two_nodes: Cluster) -> None:
+    run = start(folder, "killed", f"ray?actors=1-2&shard={SHARD}", RAY_ADDRESS=two_nodes.address)
+    wait_for(folder, "killed", 6, run)
+    [second] = two_nodes.worker_nodes
+    two_nodes.remove_node(second, allow_graceful=False)
+    end(run)
+    assert_same(folder, "killed")
+    wanted = (PROMPTS - 2) * CALLS_A_ROW
+    assert wanted <= calls(folder, "killed") <= wanted + AT_ONCE * SHARD * CALLS_A_ROW  # what the node had under way

@@ -220,7 +220,7 @@ async def test_the_interactive_lane_goes_first(vllm_engine: RemoteEngine) -> Non
         done.append(name)
 
     # Two fit into one step of 2048 tokens.
-    await asyncio.gather(*(read(f"batch {i}", "batch") for i in range(7)), read("interactive", "interactive"))
+    await asyncio.gather(*(read(f"batch {i}", "batch") for i in range(6)), read("interactive", "interactive"))
     assert done.index("interactive") <= 4, done
 
 
@@ -229,7 +229,7 @@ def test_cai_stopped_and_run_again(vllm_python: Path, embedded_model: Path, tmp_
     spec = f"vllm:{embedded_model}?dtype=float32&context=2048&kv_gib=1"
     command = [str(vllm_python.with_name("cai")), "generate", "--principles", "harmlessness@1.0.0", "--out", "out"]
     command += ["--prompts", "prompts.txt", "--policy", spec, "--judge", spec, "--revisions", "0"]
-    command += ["--judge-principles", "2", "--max-tokens", "120", "--retest", "0"]
+    command += ["--judge-principles", "2", "--max-tokens", "48", "--retest", "0"]
 
     def start() -> "subprocess.Popen[str]":
         return subprocess.Popen(

@@ -69,3 +69,28 @@ def test_small_groups_an_unknown_way_and_labels_of_nobody_are_refused(tmp_path: 
 def test_each_way_can_be_asked_for_alone(tmp_path: Path, way: str) -> None:
     file = str(write(tmp_path / "labels.jsonl", {"north": 20, "south": 20}, items=20))
     assert list(json.loads(cai(file, "--json", "--by", way).stdout)["ways"]) == [way]
+
+
+def test_a_name_in_two_groups_is_two_people(tmp_path: Path) -> None:
+    """Each group counts its people from 0, and answers by the same names."""
+    file = write(tmp_path / "labels.jsonl", {"north": 20, "south": 20})
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in rows:
+        row["annotator"] = row["annotator"].split("-")[1]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = json.loads(cai(str(file), "--json", "--by", "mean").stdout)
+    assert told["people"] == {"north": 20, "south": 20} and told["apart"]["p"] < 0.01
+
+
+def test_items_of_one_group_alone_say_nothing_of_who_loses(tmp_path: Path) -> None:
+    rows = [label(item, item, "north" if item % 2 else "south", "first") for item in range(48)]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = json.loads(cai(str(tmp_path / "labels.jsonl"), "--json", "--by", "mean").stdout)
+    assert told["apart"]["p"] is None and "two groups" in told["apart"]["refusal"]
+    assert all("0 items" in loss["refusal"] for loss in told["ways"]["mean"]["groups"].values())
+
+
+def test_a_group_that_prefers_nothing_is_a_sentence(tmp_path: Path) -> None:
+    rows = [label(item, person, group, "tie") for item in range(20) for person in range(20) for group in ("n", "s")]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "prefers neither answer of any item" in cai(str(tmp_path / "labels.jsonl"), "--by", "mean").output

@@ -211,3 +211,25 @@ async def test_every_route_gives_figures_a_sentence_or_a_refusal(
         json.loads(answer.text, parse_constant=refuse)
     routing = await api.admin.post(f"/v1/projects/{project}/routings", json={"budget": 5})
     assert routing.status_code == 422 and routing.json()["detail"], "no judge has compared anything"
+
+
+def test_a_pair_that_is_repeated_is_one_observation(folder: Path) -> None:
+    write("pairs.jsonl", [{"prompt": "Why?", "chosen": "A good long answer.", "rejected": "Bad."}] * 40)
+    told = json.loads(cai("constitution", "recover", "pairs.jsonl", "--json").stdout)
+    assert told["pairs"] == 1 and told["repeated"] == 39 and not told["rules"]
+    assert "39 rows that repeat a pair" in cai("constitution", "recover", "pairs.jsonl").output
+
+
+def test_items_of_one_label_lift_no_coefficient_over_its_floor(folder: Path) -> None:
+    """60 items, 5 of which two people labelled: those five are what a coefficient rests on."""
+    write("labels.jsonl", [said(n, alternating(n)) for n in range(60)] + [said(n, "first", "bob") for n in range(5)])
+    done = cai("evaluate", "agreement", "labels.jsonl", "--json")
+    for figure in json.loads(done.stdout)["coefficients"].values():
+        assert (figure["n"], figure["clusters"], figure["low"], figure["high"]) == (5, 5, -1, 1)
+
+
+def test_labels_of_other_kinds_and_gold_of_other_items_are_said(folder: Path) -> None:
+    write("labels.jsonl", [said(n, "first") for n in range(30)] + [rated(n, 3) for n in range(20)])
+    write("gold.jsonl", [said(n, "first") for n in range(100, 110)])
+    output = cai("evaluate", "agreement", "labels.jsonl", "--gold", "gold.jsonl").output
+    assert "left out: 20 rating" in output and "none of the items with known answers" in output

@@ -50,7 +50,7 @@ def test_a_calm_run_rings_nothing(config: PPOConfig) -> None:
 @pytest.mark.parametrize(
     ("figures", "said"),
     [
-        ({"kl": 51.0}, "the policy is 51 nats an answer away from the reference (alarm_kl 50)"),
+        ({"kl": 51.0}, "the policy is 51 nats per answer away from the reference (alarm_kl 50)"),
         ({"length": 81.0}, "answers have 81 tokens, and had 40 in the first steps (alarm_length 2)"),
         ({"length": 19.0}, "answers have 19 tokens, and had 40 in the first steps (alarm_length 2)"),
         ({"repetition": 0.41}, "41% of the answers' runs of four tokens are repetitions, and 10% in the first steps"),
@@ -232,7 +232,7 @@ def test_an_alarm_rings_again_until_its_limit_is_raised(talker: Path, tmp_path: 
             trainer.train()
             assert trainer.state.global_step == config.max_steps
         else:
-            with pytest.raises(Alarm, match="nats an answer away"):
+            with pytest.raises(Alarm, match="nats per answer away"):
                 trainer.train()
             stopped.append(trainer.state.global_step)
         trainer.close()

@@ -63,9 +63,9 @@ def test_shares_stay_between_0_and_1_and_axes_have_titles_with_units() -> None:
     assert (made["accuracy"].y.low, made["accuracy"].y.high) == (0, 1)
     assert [made[name].y.title for name in ("loss", "kl", "entropy", "length")] == [
         "loss",
-        "nats an answer",
+        "nats per answer",
         "nats a token",
-        "tokens an answer",
+        "tokens per answer",
     ]
     assert {curves.x.title for name, curves in made.items() if name != "reward-kl"} == {"step"}
 

@@ -25,17 +25,19 @@ from base.digest import digest
 from base.errors import InputError
 from critic.feedback.from_file import from_file, is_feedback
 from critic.files import once
-from critic.files.inputs import OWN_NAMES, Messages, RowError, prompt_messages, side
+from critic.files.inputs import OWN_NAMES
 from critic.files.naming import Naming
+from critic.files.row_messages import Messages, prompt_messages, side
 from critic.files.row_prompt import readable
 from critic.files.shapes import naming, shaped
 from critic.files.shapes.base import expect_both_sides, truth
 from critic.files.shapes.chats.demonstration import ends_with_answer
+from critic.files.shapes.steps import refuse_steps
 from critic.files.sources import open_source
 from critic.files.together import answers_together, unlabelled
 from critic.files.turns import thinks
 from critic.records import Prompt, Quarantined
-from critic.rows import Broken, Raw, Unread
+from critic.rows import Broken, Raw, RowError, Unread
 from trainers.batches.examples import (
     Demonstration,
     Example,
@@ -310,6 +312,7 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
     except ValidationError as error:
         raise RowError(slug_of(error), readable(error)) from None
     expect_both_sides(dict(columns))
+    refuse_steps(columns)
     refuse_null(columns)
     raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
 

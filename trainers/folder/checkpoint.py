@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,16 @@ def _sync(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def chance() -> dict[str, Any]:
+    """Return the states of this process's random generators, as `restore_chance` takes them."""
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": devices}
+
+
+def restore_chance(kept: Mapping[str, Any]) -> None:
+    """Set this process's random generators to what `chance` has returned."""
+    torch.set_rng_state(kept["cpu"])
+    if kept["cuda"]:
+        torch.cuda.set_rng_state_all(kept["cuda"])

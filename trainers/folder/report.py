@@ -39,9 +39,9 @@ CHARTS = (
           SHARE, ("rewards/accuracies", "eval_rewards/accuracies", "eval_accuracy")),
     Chart("reward", "Reward", "The mean of the answers that were written in a step; on held-out prompts both opinions.",
           "reward", ("reward", "eval_reward", "eval_heldout")),
-    Chart("kl", "KL to the reference", "How far the policy has moved.", "nats an answer", ("kl",)),
+    Chart("kl", "KL to the reference", "How far the policy has moved.", "nats per answer", ("kl",)),
     Chart("entropy", "Entropy", "Near 0, the policy says one thing only.", "nats a token", ("entropy",)),
-    Chart("length", "Length", "A steady rise may be a reward that likes length.", "tokens an answer", ("length",)),
+    Chart("length", "Length", "A steady rise may be a reward that likes length.", "tokens per answer", ("length",)),
     Chart("answers", "Repetition and refusals", "Of runs of four tokens, and of answers.",
           SHARE, ("repetition", "refusals")),
     Chart("seconds", "Seconds a step", "Writing answers, scoring them, and learning from them.",
@@ -124,6 +124,6 @@ def _reward_against_kl(logs: Logs) -> Curves | None:
     )
     if len(points) < 2:
         return None
-    x = linear("KL to the reference, nats an answer", [kl for kl, _ in points])
+    x = linear("KL to the reference, nats per answer", [kl for kl, _ in points])
     y = linear("reward", [reward for _, reward in points])
     return Curves((PlotLine("steps", points, "accent"),), x, y)

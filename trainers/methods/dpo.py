@@ -47,11 +47,11 @@ class DPOConfig(TrainConfig):
     """Settings of `DPOTrainer`."""
 
     loss: Literal["sigmoid", "ipo", "kto"] = "sigmoid"
-    """What is minimised. ipo takes log-ratios summed over an answer, as its paper does, where TRL averages them."""
+    """The loss. ipo sums log-ratios over an answer, like its paper; TRL averages them."""
     beta: float = 0.1
-    """How far the policy may go from its reference."""
+    """How strongly the policy is held to its reference."""
     length_normalised: bool = False
-    """Whether log-ratios are means over an answer's tokens instead of sums."""
+    """Whether log-ratios are averaged over an answer's tokens instead of summed."""
     learning_rate: float = 1e-6
 
     def __post_init__(self) -> None:

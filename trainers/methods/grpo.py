@@ -28,19 +28,19 @@ class GRPOConfig(OnlineConfig):
     """Settings of `GRPOTrainer`."""
 
     rule: Literal["grpo", "dr-grpo", "rloo", "dapo", "gspo"] = "dapo"
-    """How advantages and loss are made: see docs/TRAINING.md. dapo is TRL's default loss, too."""
+    """How advantages and loss are computed: see docs/TRAINING.md. dapo is TRL's default loss, too."""
     combine: Literal["sum", "normalised"] = "sum"
-    """Whether several rewards are added up as they are, or each is normalised within its group first (GDPO)."""
+    """Whether several rewards are simply added, or each is first normalised within its group (GDPO)."""
     clip: float | None = None
-    """How far a ratio may fall below 1; by default the rule's."""
+    """How far a ratio may fall below 1. Default: the rule's."""
     clip_high: float | None = None
-    """How far a ratio may rise above 1; by default the rule's."""
+    """How far a ratio may rise above 1. Default: the rule's."""
     kl_coef: float = 0.02
-    """What a nat of KL to the reference costs."""
+    """The weight of the KL to the reference in the loss."""
     kl_estimator: Literal["k3-weighted", "k2", "k3"] = "k3-weighted"
     """How that enters the loss. k3-weighted is unbiased; k2 and k3 are biased; with rloo it is k1 in the reward."""
     samples_per_prompt: int = 8
-    """Number of answers to each prompt: the group."""
+    """Number of answers to each prompt, which form a group."""
 
     def __post_init__(self) -> None:
         check_bounds(self, _BOUNDS)

@@ -27,11 +27,11 @@ class OnlineDPOConfig(OnlineConfig):
     """Settings of `OnlineDPOTrainer`."""
 
     beta: float = 0.1
-    """How far the policy may go from its reference, which stays as the policy was before the first step."""
+    """How strongly the policy is held to its reference, which is the policy before the first step."""
     scale: float = 1.0
-    """How many units of the reward are one log-odds of being better."""
+    """How many units of reward equal one log-odds of being better."""
     samples_per_prompt: int = 2
-    """Number of answers to each prompt; all pairs of them are learnt from."""
+    """Number of answers to each prompt; the policy learns from all pairs of them."""
 
     def __post_init__(self) -> None:
         check_bounds(self, _BOUNDS)

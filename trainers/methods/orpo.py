@@ -18,7 +18,7 @@ class ORPOConfig(TrainConfig):
     """Settings of `ORPOTrainer`."""
 
     beta: float = 0.1
-    """What the odds ratio counts beside imitation: the paper's lambda."""
+    """The weight of the odds ratio beside imitation: the paper's lambda."""
     learning_rate: float = 8e-6
 
     def __post_init__(self) -> None:

@@ -27,23 +27,23 @@ class PPOConfig(OnlineConfig):
     """Settings of `PPOTrainer`."""
 
     epochs: int = 2
-    """How often a step's answers are learnt from."""
+    """How many times each step learns from its answers."""
     minibatches: int = 4
-    """Into how many updates an epoch is split."""
+    """The number of updates in an epoch."""
     clip: float = 0.2
-    """How far a ratio may go from 1."""
+    """How far a ratio may move away from 1."""
     value_clip: float | None = 0.2
-    """How far a value may go from what it was."""
+    """How far a value may move away from what it was."""
     value_coef: float = 0.1
-    """What the value's loss counts."""
+    """The weight of the loss of the values."""
     gamma: float = 1.0
-    """The discount a token."""
+    """The discount per token."""
     lam: float = 0.95
     """The weight of later tokens in generalised advantage estimation."""
     kl_coef: float = 0.05
-    """What a nat of KL costs."""
+    """The weight of the KL in the reward."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """The estimator of KL that is penalised. Only k1 gives the gradient of KL; k2 and k3 are biased, and vary less."""
+    """The estimator of the penalised KL. Only k1 gives the gradient of KL; k2 and k3 are biased, but vary less."""
     kl_target: float | None = None
     """The KL of an answer, in nats, that ``kl_coef`` adapts to; without it the coefficient is fixed."""
     whiten: bool = True

@@ -29,7 +29,7 @@ class RewardConfig(TrainConfig):
     """Settings of `RewardTrainer`."""
 
     heads: Literal["pooled", "groups"] = "pooled"
-    """One head for everybody's labels, or one for each group that the data names."""
+    """One head for the labels of all people, or one for each group that the data names."""
 
 
 def heads(examples: Sequence[Example], config: RewardConfig) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ class SimPOConfig(TrainConfig):
     """Settings of `SimPOTrainer`."""
 
     beta: float = 2.0
-    """What a nat a token of lead counts."""
+    """The scale of the difference between the answers' log-probabilities per token."""
     gamma: float = 1.0
-    """The lead, times beta, that the chosen answer is to have at least: the paper's target margin."""
+    """The margin by which the chosen answer should lead, after scaling by beta: the paper's target margin."""
     learning_rate: float = 1e-6
 
     def __post_init__(self) -> None:

@@ -123,7 +123,7 @@ def alarms(history: History, config: OnlineConfig) -> list[str]:
 def _kl(history: History, config: OnlineConfig) -> Iterator[str]:
     kl = history.last("kl", config.alarm_window)
     if config.alarm_kl is not None and kl > config.alarm_kl:
-        yield f"the policy is {kl:.3g} nats an answer away from the reference (alarm_kl {config.alarm_kl:g})"
+        yield f"the policy is {kl:.3g} nats per answer away from the reference (alarm_kl {config.alarm_kl:g})"
 
 
 def _length(history: History, config: OnlineConfig) -> Iterator[str]:

@@ -35,51 +35,51 @@ class OnlineConfig(TrainConfig):
     """
 
     reward: str = ""
-    """rm:PATH, verify:RULE, with principles any other engine as a judge, or a reward server's URL."""
+    """What gives the reward: rm:PATH, verify:RULE, a reward server's URL or, with principles, any engine as a judge."""
     principles: str | None = None
-    """The constitution that a judge rewards by."""
+    """The constitution under which a judge gives rewards."""
     more_rewards: list[dict[str, Any]] = field(default_factory=list)
-    """Further rewards, {reward: SPEC, principles: FILE, weight: 0.5} each; the first one weighs 1."""
+    """Further rewards, each as {reward: SPEC, principles: FILE, weight: 0.5}. The first reward has weight 1."""
     judge_by: Literal["score", "comparison"] = "score"
-    """Whether a judge scores each answer alone, or compares those to one prompt (a connected tournament)."""
+    """Whether a judge scores each answer alone, or compares the answers to a prompt (in a connected tournament)."""
     judge_mode: str | None = None
     """With judge_by=comparison: the judge mode, by default that of its engine."""
     opponents: int = 2
-    """With judge_by=comparison: to how many of the others each answer is compared, at least."""
+    """With judge_by=comparison: the least number of other answers that each answer is compared with."""
     heldout_reward: str | None = None
-    """A second opinion on answers to held-out prompts: where it falls while the reward rises, the run stops."""
+    """A second opinion on answers to held-out prompts. If it falls while the reward rises, the run stops."""
     heldout_principles: str | None = None
-    """The constitution that the held-out judge rewards by."""
+    """The constitution under which the held-out judge gives rewards."""
     eval_steps: float | None = 10
-    """How many steps lie between two looks at the held-out prompts."""
+    """Number of steps between two evaluations on the held-out prompts."""
     max_steps: int = 100
-    """Of rollouts, each with ``epochs`` x ``minibatches`` updates."""
+    """Number of steps, each with rollouts and ``epochs`` x ``minibatches`` updates."""
     prompts_per_step: int = 16
     """Number of prompts in a step."""
     samples_per_prompt: int = 4
-    """Number of answers to each of them."""
+    """Number of answers to each prompt."""
     max_new_tokens: int = 128
     """The longest answer, in tokens."""
     unfinished: Literal["penalise", "mask", "reward"] = "penalise"
-    """What an answer counts that was cut at max_new_tokens: less, nothing (it is left out), or as a finished one."""
+    """What to do with an answer that was cut at max_new_tokens: lower its reward, leave it out, or reward it fully."""
     unfinished_penalty: float = 1.0
-    """What is taken off the reward of such an answer, in the reward's units, with unfinished=penalise."""
+    """With unfinished=penalise: how much is subtracted from the reward of such an answer, in the reward's units."""
     temperature: float = 1.0
     """The sampling temperature of the answers."""
     rollout: Literal["hf", "vllm"] = "hf"
-    """What writes the answers."""
+    """The engine that writes the answers."""
     rollout_batch: int = 32
     """How many answers are written at a time."""
     epochs: int = 1
-    """How often a step's answers are learnt from."""
+    """How many times each step learns from its answers."""
     minibatches: int = 1
-    """Into how many updates an epoch is split."""
+    """The number of updates in an epoch."""
     alarm_window: int = 5
-    """Over how many steps the alarms' figures are averaged."""
+    """Number of steps over which the alarms' figures are averaged."""
     alarm_kl: float | None = 50.0
-    """Nats an answer."""
+    """The largest allowed KL to the reference, in nats per answer."""
     alarm_length: float | None = 2.0
-    """How many times as long, or as short, answers may become as they were in the first steps."""
+    """By what factor answers may become longer, or shorter, than in the first steps."""
     alarm_length_correlation: float | None = 0.5
     """How strongly reward and length may correlate among a prompt's answers, once answers have grown by a fifth."""
     alarm_repetition: float | None = 0.3
@@ -87,9 +87,9 @@ class OnlineConfig(TrainConfig):
     alarm_refusals: float | None = 0.3
     """By how much the share of refusals may rise above that of the first steps."""
     alarm_entropy: float | None = 0.2
-    """To what part of its first value the entropy may fall."""
+    """The part of its first value to which the entropy may fall."""
     alarm_phrase: float | None = 0.4
-    """By how much the share of answers that hold the same few words may rise above that of the first steps."""
+    """By how much the share of answers with one and the same phrase may rise above that of the first steps."""
     alarm_heldout: float | None = 3.0
     """By how many standard errors the held-out reward may fall while the reward rises by as many."""
     alarm_disagreement: float | None = 3.0

@@ -47,7 +47,7 @@ from trainers.online.experience import NoReward, Row, Siblings
 from trainers.online.models import ActorCritic
 from trainers.online.optimizer import add_up_gradients, make_optimizer, timed
 from trainers.online.prompts import Ask, Asks
-from trainers.online.scoring import RewardSource, SumReward, open_source
+from trainers.online.scoring import RewardSource, SumReward, by_prompt, open_source
 from trainers.online.writing import rollouts
 from trainers.online.writing.rollout import RolloutTask, Sample
 from trainers.online.writing.writers import open_writer
@@ -298,12 +298,8 @@ class OnlineTrainer:
             return
         mine = self.held_out.asks[self.accelerator.process_index :: self.accelerator.num_processes]
         samples = [sample for sample in self._write(mine, 1, "heldout") if not sample.problem]
-        by_prompt = []
-        for source in (self.reward, self.heldout):
-            grades = self._runner.run(source.grade(samples))
-            known = [(s, g.reward) for s, g in zip(samples, grades, strict=True) if g.reward is not None]
-            by_prompt.append({sample.task.ask.prompt.key: reward for sample, reward in known})
-        parts = gather_object([by_prompt])
+        both = [self._runner.run(source.grade(samples)) for source in (self.reward, self.heldout)]
+        parts = gather_object([[by_prompt(samples, grades) for grades in both]])
         reward = {key: value for part in parts for key, value in part[0].items()}
         heldout = {key: value for part in parts for key, value in part[1].items()}
         self.history.audits.append(Audit(self.state.global_step, reward, heldout))
@@ -321,8 +317,7 @@ class OnlineTrainer:
             )
 
     def _save(self) -> None:
-        devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        chance = gather_object([{"cpu": torch.get_rng_state(), "cuda": devices}])
+        chance = gather_object([checkpoint.chance()])
         if self.accelerator.is_main_process:
             content = {
                 "weights": {name: weight.detach() for name, weight in self._weights.items()},
@@ -365,10 +360,7 @@ class OnlineTrainer:
         self._scheduler.load_state_dict(content["scheduler"])
         self.restore(content["method"])
         self.history = History.of(content["history"])
-        chance = content["chance"][self.accelerator.process_index]
-        torch.set_rng_state(chance["cpu"])
-        if chance["cuda"]:
-            torch.cuda.set_rng_state_all(chance["cuda"])
+        checkpoint.restore_chance(content["chance"][self.accelerator.process_index])
 
     def _log(self, figures: dict[str, float]) -> None:
         self.state.log_history.append(figures | {"step": self.state.global_step})

@@ -72,6 +72,12 @@ def open_source(spec: str, principles: str | None, decode: Decode, config: Onlin
     return EngineReward(engine, asked, constitution)
 
 
+def by_prompt(samples: Sequence[Sample], grades: Sequence[Grade]) -> dict[str, float]:
+    """Return the rewards of ``samples``, one for each prompt, by its key. What has no reward is left out."""
+    known = [(sample, grade.reward) for sample, grade in zip(samples, grades, strict=True) if grade.reward is not None]
+    return {sample.task.ask.prompt.key: reward for sample, reward in known}
+
+
 class SumReward:
     """Several rewards of each answer, weighted and added up. An answer needs all of them."""
 

@@ -16,7 +16,7 @@ from critic.statistics.people.dawid_skene import accuracies, full, one_coin
 from critic.statistics.people.spam import Informed, informed
 from critic.statistics.prediction.verdicts import Verdict, slips, verdicts
 from critic.statistics.reliability.alpha import krippendorff
-from critic.statistics.reliability.coefficient import OfWeights, figure
+from critic.statistics.reliability.coefficient import OfWeights, figure, resting_on
 from critic.statistics.reliability.gwet import ac1, ac2
 from critic.statistics.reliability.kappa import cohen, fleiss
 from critic.statistics.reliability.ratings import Floats, Ratings
@@ -158,7 +158,7 @@ def _coefficients(
         if value is None:
             why_not[name] = "one value alone was given, so that chance explains all agreement"
         else:
-            figures[name] = value
+            figures[name] = resting_on(value, clusters[several])
     return figures, why_not
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from base.errors import InputError
 from critic.files.containers.chat_cells import with_chats
+from critic.files.containers.packed import MOST_RATIO
 from critic.files.containers.unchanged import unchanged
 from critic.files.naming import EVERYTHING, Naming
 from critic.files.shapes import is_read
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     AnyPath = Path | UPath
 
 UNPACKED = 2**29  # bytes: a larger file is refused, whatever its packed size
+PACKED_WELL = 2**26  # bytes; a larger file that is packed better than texts are was made to fill a memory
 BLANKS = 10_000  # blank rows at a stretch: a row's number is the file's to choose, and the gap before it is walked
 ABOVE = 20  # rows that may stand above the header
 _BLOCK = 2**20  # bytes
@@ -65,16 +67,28 @@ def _open(path: "AnyPath", name: str, values: bool = True) -> Any:
     """Open a workbook, with the values of its formulas or with these themselves. Raises `InputError`."""
     from openpyxl import load_workbook
 
+    unpacked_bytes(path, name)
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as packed:
-            size = sum(member.file_size for member in packed.infolist())
-        if size > UNPACKED:
-            raise InputError(f"unpacked it has {size:,} bytes; the limit is {UNPACKED:,}", where=name)
         return load_workbook(path if isinstance(path, Path) else path.open("rb"), read_only=True, data_only=values)
-    except InputError:
-        raise
     except Exception as error:  # openpyxl raises whatever its readers do, for a file that a person gave
         raise InputError(f"not an XLSX file: {error}", where=name) from None
+
+
+def unpacked_bytes(path: "AnyPath", name: str) -> int:
+    """Return how many bytes a workbook has when it is unpacked, by its directory: no part of it gives more.
+
+    Raises `InputError` where it is none, or has too many.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise InputError(f"not an XLSX file: {error}", where=name) from None
+    size, packed = sum(member.file_size for member in members), sum(member.compress_size for member in members)
+    limit = min(UNPACKED, max(PACKED_WELL, MOST_RATIO * packed))
+    if size > limit:
+        raise InputError(f"unpacked it has {size:,} bytes; the limit is {limit:,}", where=name)
+    return size
 
 
 def _wanted(path: "AnyPath", book: Any, name: str, naming: Naming, sheet: str | None) -> tuple[str, _Row] | None:

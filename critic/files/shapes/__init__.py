@@ -18,23 +18,27 @@ from critic.files.shapes.chats.turns import NAMES, SHAREGPT
 from critic.files.shapes.chats.turns_apart import TURNS_APART
 from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
-from critic.files.shapes.other_names import CHAT_CONTEXT, CONTEXT, LISTS, PREFERENCE, SIDES, TAG
+from critic.files.shapes.other_names import CHAT_CONTEXT, CONTEXT, EDITS, LISTS, PREFERENCE, SIDES, TAG
 from critic.files.shapes.pictures import PICTURES
-from critic.files.shapes.ranked import GENERATIONS, RANKED
+from critic.files.shapes.ranked import COMPLETIONS, GENERATIONS, RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
+from critic.files.shapes.steps import MARKED_STEPS, PROBLEM
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
     FEEDBACK,
     PICTURES,
     TREE_MESSAGES,
+    PROBLEM,
+    MARKED_STEPS,
     TAG,
     CONTEXT,
     CHAT_CONTEXT,
     LISTS,
     SIDES,
     PREFERENCE,
+    EDITS,
     SHAREGPT,
     TRANSCRIPTS,
     MARKED,
@@ -42,6 +46,7 @@ SHAPES: tuple[Shape, ...] = (
     ULTRAFEEDBACK,
     SHP,
     RANKED,
+    COMPLETIONS,
     GENERATIONS,
     NUMBERED,
     SINGLE,
@@ -93,19 +98,25 @@ def shaped(columns: Columns, *, labels: bool) -> Columns:
 
     A column that holds nothing stays with None: whether it is there can matter. Raises `RowError`.
     """
-    place = 0
-    while (asked := _first_asked(tuple(columns), place)) is not None:
-        shape = SHAPES[asked]
-        if shape.fits(columns):
-            columns = shape.read(columns, labels)
-        place = asked + 1
+    place = _fitting(columns, 0)
+    while place is not None:
+        columns = SHAPES[place].read(columns, labels)
+        place = _fitting(columns, place + 1)
     return columns
 
 
+def _fitting(columns: Columns, start: int) -> int | None:
+    """Return the place of the first shape from ``start`` on that a row has."""
+    for place in _asked(tuple(columns)):
+        if place >= start and SHAPES[place].fits(columns):
+            return place
+    return None
+
+
 @lru_cache(maxsize=4096)  # a file's rows have few sets of names, and are millions
-def _first_asked(names: tuple[str, ...], place: int) -> int | None:
-    """Return the place of the first shape from ``place`` on that a row of these names may have."""
-    return next((i for i in range(place, len(SHAPES)) if not SHAPES[i].keys.isdisjoint(names)), None)
+def _asked(names: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the places of the shapes that a row of these names may have."""
+    return tuple(place for place, shape in enumerate(SHAPES) if not shape.keys.isdisjoint(names))
 
 
 def naming(column: str | None = None) -> Naming:

@@ -16,7 +16,7 @@ Scale = tuple[float, float]
 Aspect = tuple[int, str, float, Scale]
 
 FIVE: Scale = (1.0, 5.0)  # of UltraFeedback's ratings, and of tools that do as it did
-_TRUTHS = {"true": 1, "false": 0, "1": 1, "0": 0}
+_TRUTHS = {"true": 1, "false": 0, "1": 1, "0": 0, "yes": 1, "no": 0}
 PROMPTS = ("prompt", "messages", "instruction", "question", "text", "input")
 
 

@@ -2,7 +2,8 @@
 
 HelpSteer 3 has a chat's turns in ``context``; RewardBench 2 several good and several bad answers in ``chosen`` and
 ``rejected``, as lists of texts. LLaMA-Factory's ``kto_tag`` and BeaverTails' ``is_safe`` are the ``label`` of an
-answer; Dolly's ``context`` is the ``input`` of an instruction. OpenAI's fine-tuning on preferences has its own names
+answer, and so is HelpSteer 3's ``fulfilment`` of a principle, whose edits are an answer before and after; Dolly's
+``context`` is the ``input`` of an instruction. OpenAI's fine-tuning on preferences has its own names
 for a prompt and two answers. The answers of the arena's competition are JSON lists, one text a turn, in strings.
 """
 
@@ -13,7 +14,7 @@ from critic.files.shapes.base import PROMPTS, Columns, Shape, has
 from critic.files.turns import role_of
 from critic.rows import RowError
 
-_TAGS = ("kto_tag", "is_safe")
+_TAGS = ("kto_tag", "is_safe", "fulfilment")
 _SIDES = ("chosen", "rejected")
 
 
@@ -104,6 +105,26 @@ def _read_preference(columns: Columns, labels: bool) -> Columns:
     return columns | dict.fromkeys(_PREFERENCE) | read
 
 
+_EDITS = (("edited_response", "original_response"), ("good_edited_response", "bad_edited_response"))
+_EDITED = tuple(name for sides in _EDITS for name in sides)
+
+
+def _fits_edits(columns: Columns) -> bool:
+    taken = has(columns, "responses") or any(has(columns, side) for side in _SIDES)
+    return not taken and any(sides[0] in columns for sides in _EDITS)
+
+
+def _read_edits(columns: Columns, labels: bool) -> Columns:
+    """Return the edited answer as the better one. Where two edits are compared, what they began as is none of them."""
+    better, worse = next(sides for sides in reversed(_EDITS) if sides[0] in columns)
+    # A side that is missing is one here, too: what reads pairs says so.
+    sides = {own: columns[name] for own, name in zip(_SIDES, (better, worse), strict=True) if name in columns}
+    return {name: value for name, value in columns.items() if name not in _EDITED} | sides
+
+
+EDITS = Shape(
+    "HelpSteer 3, edits", _EDITED, _fits_edits, _read_edits, frozenset(("edited_response", "good_edited_response"))
+)
 PREFERENCE = Shape("OpenAI's preferences", _PREFERENCE, _fits_preference, _read_preference, frozenset(_PREFERENCE[1:]))
 TAG = Shape("an answer's label", _TAGS, _fits_tag, _read_tag, frozenset(_TAGS))
 CONTEXT = Shape("Dolly", ("instruction", "context"), _fits_context, _read_context, frozenset(("context",)))

@@ -1,11 +1,13 @@
-"""Lists of answers: Nectar's ``answers``, each with ``answer``, ``model`` and ``rank`` (1 is best); distilabel's.
+"""Lists of answers: Nectar's, distilabel's and NeMo RL's.
 
+Nectar's are in ``answers``, each with ``answer``, ``model`` and ``rank`` (1 is best).
 distilabel's texts stand in ``generations``, and what its UltraFeedback task says of them in ``ratings`` (1 to 5).
+NeMo RL has ``completions``, each a ``completion`` (messages) with its ``rank`` (the lower, the better; from 0 on).
 """
 
 from typing import Any
 
-from critic.files.shapes.base import FIVE, Columns, Shape, has, no_label, number, whole
+from critic.files.shapes.base import FIVE, Columns, Shape, has, no_label, number, preference, whole
 from critic.rows import RowError
 
 
@@ -30,12 +32,32 @@ def _read(columns: Columns, labels: bool) -> Columns:
     return read | {"ranks": [_rank(one) for one in answers]} if labels else read
 
 
-def _rank(answer: dict[str, Any]) -> int:
+def _rank(answer: dict[str, Any], best: int = 1) -> int:
     rank = whole(answer.get("rank"))
     if rank is None:
-        error = no_label("rank", answer.get("rank"), "a whole number, 1 for the best")
+        error = no_label("rank", answer.get("rank"), f"a whole number, {best} for the best")
         raise RowError("no_label" if answer.get("rank") is None else "bad_ranks", error.detail)
     return rank
+
+
+def _fits_completions(columns: Columns) -> bool:
+    completions = columns.get("completions")
+    if not isinstance(completions, list) or not completions:
+        return False
+    return all(isinstance(one, dict) and "completion" in one for one in completions)
+
+
+def _read_completions(columns: Columns, labels: bool) -> Columns:
+    completions: list[dict[str, Any]] = columns["completions"]
+    answers = [one["completion"] for one in completions]
+    read = columns | {"completions": None}
+    if not labels:
+        return read | {"responses": answers}
+    ranks = [_rank(one, best=0) for one in completions]
+    if len(ranks) == 2:  # as nearly all are, and then a pair
+        better = None if ranks[0] == ranks[1] else int(ranks[1] < ranks[0])
+        return read | preference((answers[0], answers[1]), better)
+    return read | {"responses": answers, "ranks": [rank + 1 - min(ranks) for rank in ranks]}
 
 
 def _fits_generations(columns: Columns) -> bool:
@@ -66,5 +88,8 @@ GENERATIONS = Shape(
     _fits_generations,
     _read_generations,
     frozenset(("generations",)),
+)
+COMPLETIONS = Shape(
+    "NeMo RL", ("context", "completions"), _fits_completions, _read_completions, frozenset(("completions",))
 )
 RANKED = Shape("ranked answers", ("prompt", "answers"), _fits, _read, frozenset(("answers",)))

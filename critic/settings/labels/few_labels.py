@@ -21,7 +21,7 @@ class _Gathered(Record):
 class _Models(Record):
     model: Annotated[tuple[str, ...], CommandOption(INPUT)] = Field(
         default=(),
-        description="A model whose win rate is wanted; repeatable. Default: every model that stands against another.",
+        description="A model whose win rate is estimated; repeatable. Default: every model that was compared.",
     )
 
 
@@ -41,7 +41,7 @@ class _Drawn(Record):
         "count. Repeatable, for items that were drawn in several rounds.",
     )
     report: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
-        default=None, description="Write a page with pictures here (.html)."
+        default=None, description="Write a page with charts to this file (.html)."
     )
 
 
@@ -53,7 +53,7 @@ class _Width(Record):
     width: Annotated[float, CommandOption(LIMITS, metavar="WIDTH")] = Field(
         gt=0,
         lt=1,
-        description="From the lower to the upper limit of a 95 % interval: 0.1 is 5 points to either side.",
+        description="The width of a 95 % interval from its lower to its upper limit: 0.1 is 5 points to either side.",
     )
 
 

@@ -23,7 +23,7 @@ class _Labels(Record):
         default=None, description="A file of labels that are known to be right, on some of the items."
     )
     report: Annotated[Path | None, CommandOption(OUTPUT)] = Field(
-        default=None, description="Write a page with pictures here (.html)."
+        default=None, description="Write a page with charts to this file (.html)."
     )
 
 
@@ -33,11 +33,11 @@ class AgreementSettings(Columns, PoolGroups, _Labels):
 
 class _Groups(Record):
     labels: Annotated[str, CommandOption(metavar="LABELS", is_argument=True)] = Field(
-        description="Feedback with a group and an annotator: comparisons are read."
+        description="Feedback with a group and an annotator; only comparisons are read."
     )
     by: Annotated[tuple[str, ...], CommandOption(JUDGING)] = Field(
         default=(),
-        description="Only this way: mean, majority, borda, maximin, nash, proportional, soft; repeatable.",
+        description="Only this way of deciding: mean, majority, borda, maximin, nash, proportional, soft; repeatable.",
     )
 
 
@@ -51,7 +51,7 @@ class _LabelledPairs(Record):
     )
     run: Annotated[Path | None, CommandOption(INPUT)] = Field(
         default=None,
-        description="A run that judged these pairs: its principles are candidates, too, by its stored votes.",
+        description="A run that judged these pairs: its principles are candidates, too, with its stored votes.",
     )
 
 

@@ -37,7 +37,11 @@ class WayOutcome:
     @property
     def loser(self) -> Loss | None:
         """The group that is overruled most, where that is certain: its interval lies above another group's."""
-        known = [(loss, loss.overruled) for loss in self.losses if loss.overruled is not None]
+        known = [
+            (loss, loss.overruled)
+            for loss in self.losses
+            if loss.overruled is not None and not loss.overruled.is_of_few
+        ]
         if len(known) < 2:
             return None
         most, figure = max(known, key=lambda one: one[1].estimate)
@@ -54,7 +58,10 @@ def outcomes(profile: Profile, names: tuple[str, ...] = tuple(AGGREGATIONS)) -> 
 def _outcome(way: Aggregation, profile: Profile, means: _Floats, people: NDArray[np.int64]) -> WayOutcome:
     decided = way.decide(profile)
     undecided = int(np.isnan(decided[:, 0]).sum())
-    losses = [_loss(name, int(people[place]), means[:, place], decided) for place, name in enumerate(profile.groups)]
+    # Where one group alone has voted, nobody is there to overrule it.
+    is_shared = (~np.isnan(means[:, :, 0])).sum(axis=1) > 1
+    scores = np.where(is_shared[:, None, None], means, np.nan) if len(profile.groups) > 1 else means
+    losses = [_loss(name, int(people[place]), scores[:, place], decided) for place, name in enumerate(profile.groups)]
     return WayOutcome(way, profile.items, undecided, tuple(losses))
 
 
@@ -63,7 +70,8 @@ def _loss(name: str, people: int, scores: _Floats, decided: _Floats) -> Loss:
     if people < FEW:
         return Loss(name, people, None, None, f"{people} people: nothing can be said of fewer than {FEW}")
     if known.sum() < FEW:
-        return Loss(name, people, None, None, f"{known.sum()} items: nothing can be said of fewer than {FEW}")
+        items = f"{known.sum()} items that other groups labelled, too"
+        return Loss(name, people, None, None, f"{items}: nothing can be said of fewer than {FEW}")
     overruled, regret = Share(), Mean()
     for mine, shares in zip(scores[known], decided[known], strict=True):
         best = mine.max()

@@ -109,6 +109,10 @@ def apart(votes: ArrayLike, groups: ArrayLike, seed: int = 0) -> Apart:
     small = [f"{name} ({n})" for name, n in zip(names, np.bincount(of), strict=True) if n < FEW]
     if small:
         return Apart(None, None, f"Nothing can be said of groups of fewer than {FEW} people: {', '.join(small)}.")
+    is_given = ~np.isnan(votes_PS)
+    asked = sum((is_given[of == group].any(axis=0).astype(int) for group in range(len(names))), np.zeros(1, int))
+    if not (asked > 1).any():
+        return Apart(None, None, "Nothing was asked of people of two groups.")
     rng = np.random.default_rng(seed)
     distance = _distance(votes_PS, of)
     beyond = sum(_distance(votes_PS, rng.permutation(of)) >= distance for _ in range(PERMUTATIONS))

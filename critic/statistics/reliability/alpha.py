@@ -60,8 +60,10 @@ def _nominal(cells: _Cells) -> OfWeights:
 
 
 def _interval(cells: _Cells) -> OfWeights:
-    # Around the middle nothing is lost to rounding.
-    at = cells.values - (cells.values.mean() if cells.values.size else 0.0)
+    # Around the middle nothing is lost to rounding, and of a size of 1 no square is too large.
+    size = np.abs(cells.values).max(initial=0.0) or 1.0
+    at = cells.values / size
+    at -= at.mean() if at.size else 0.0
     within = _within(cells, at[:, None])[:, 0]
 
     def disagreement(weights: Floats) -> WeightedDisagreement:

@@ -16,7 +16,7 @@ In between both count: the second by the square of observed over expected disagr
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,16 @@ def figure(disagreement: OfWeights, units: int, clusters: Sequence[Any] | NDArra
     resampled = _resampled(disagreement, of, number)
     low, high = _limits(disagreement(np.ones((1, units))), resampled, number)
     return Figure(value, low, high, units, number)
+
+
+def resting_on(value: Figure, clusters: Sequence[Any] | NDArray[Any]) -> Figure:
+    """Return a coefficient with the number of what it rests on: units that two raters rated, and their ``clusters``.
+
+    A unit that one rater rated says nothing of agreement; counted, it would lift a coefficient over `FEWEST`.
+    """
+    number = len(np.unique(np.asarray(clusters)))
+    low, high = (value.low, value.high) if number >= FEWEST else (-1.0, 1.0)
+    return replace(value, low=low, high=high, n=len(clusters), clusters=number)
 
 
 def _resampled(disagreement: OfWeights, of: NDArray[np.int64], number: int) -> Floats:

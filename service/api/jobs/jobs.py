@@ -113,7 +113,7 @@ async def cancel(id: str, caller: Submitter, parts: Parts) -> Job:
 
 @router.post("/{id}/retry", responses=responses(404, 409))
 async def retry(id: str, caller: Submitter, parts: Parts, once: OnlyOnce) -> Job:
-    """Do an ended job again: what is done stays, quarantined rows are tried again."""
+    """Run an ended job again: finished rows stay, and quarantined rows are tried again."""
     return await parts.jobs.retry(id, caller, once)
 
 

@@ -128,7 +128,7 @@ async def get(id: str, caller: Reader, parts: Parts) -> Project:
 
 @router.patch("/{id}", responses=responses(404))
 async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> Project:
-    """Assign a project to others, ask for more or fewer labels an item, close it or open it again."""
+    """Assign a project to others, ask for more or fewer labels per item, close it or open it again."""
     changes = asked.model_dump(include={"assigned", "labels_per_item", "skip_reasons"}, exclude_none=True)
     settings = None if asked.settings is None else asked.settings.changed
     changed = await projects.change(parts.database, id, changes, caller, closed=asked.closed, settings=settings)

@@ -38,7 +38,7 @@ def recover(
     config: ConfigFile = None,
 ) -> None:
     """Say what the chosen answers of PAIRS have in common: traits, words, and a run's principles. No model is asked."""
-    labels, refused = _labels(settings.pairs, settings.limit, settings.column)
+    labels, repeated, refused = _labels(settings.pairs, settings.limit, settings.column)
     better = [one.better for one in labels]
     names, signs = candidates(better, [one.worse for one in labels])
     if settings.run is not None:
@@ -46,24 +46,38 @@ def recover(
     recovered = find(names, signs, [one.id for one in labels], list(range(len(labels))))
     prompts = len({one.prompt.key for one in labels})
     if as_json:
-        typer.echo(json.dumps(_json(recovered, prompts, refused), indent=2, allow_nan=False))
-    else:
-        _print(recovered, prompts, refused)
+        left_out = {"repeated": repeated, "left_out": refused}
+        typer.echo(json.dumps(_json(recovered, prompts) | left_out, indent=2, allow_nan=False))
+        return
+    _print(recovered, prompts)
+    if repeated:
+        say(f"left out: {repeated:,} rows that repeat a pair: each counts once")
+    if refused:
+        say(f"left out: {refused:,} rows without a prompt, chosen and rejected")
 
 
-def _labels(pairs: str, limit: int | None, column: str | None) -> tuple[list[Labelled], int]:
-    labels: list[Labelled] = []
-    refused = 0
+def _labels(pairs: str, limit: int | None, column: str | None) -> tuple[list[Labelled], int, int]:
+    """Return the pairs, each once, and how many rows repeat one, and are none."""
+    labels: dict[tuple[str, str, str], Labelled] = {}
+    repeated, refused = 0, 0
     for line in islice(read_labelled(pairs, max_chars=MAX_CHARACTERS, columns=naming(column)), limit):
         if isinstance(line, Quarantined):
             refused += 1
             continue
         better, worse = line.item.responses
         prompt = line.item.prompt
-        labels.append(Labelled(f"{prompt.key}:{line.row}:{len(labels)}", pairs, prompt, better.text, worse.text))
+        key = (prompt.key, better.text, worse.text)
+        repeated += key in labels
+        labels.setdefault(
+            key, Labelled(f"{prompt.key}:{line.row}:{len(labels)}", pairs, prompt, better.text, worse.text)
+        )
     if not labels:
-        raise InputError("no row has a prompt, chosen and rejected", where=pairs)
-    return labels, refused
+        raise InputError(
+            "no row has a prompt, chosen and rejected",
+            where=pairs,
+            fix="Give pairs, or comparisons of which a side is preferred; --column says which column is which.",
+        )
+    return list(labels.values()), repeated, refused
 
 
 def _with_votes(run: Path, labels: Sequence[Labelled], names: list[str], signs: Any) -> tuple[list[str], Any]:
@@ -98,12 +112,12 @@ def _says(name: str, more: bool) -> str:
     return said(name, more)
 
 
-def _json(recovered: Recovered, prompts: int, refused: int) -> dict[str, Any]:
+def _json(recovered: Recovered, prompts: int) -> dict[str, Any]:
     rules = [asdict(rule) | {"says": _says(rule.name, rule.more)} for rule in recovered.rules]
-    return asdict(recovered) | {"rules": rules, "prompts": prompts, "left_out": refused}
+    return asdict(recovered) | {"rules": rules, "prompts": prompts}
 
 
-def _print(recovered: Recovered, prompts: int, refused: int) -> None:
+def _print(recovered: Recovered, prompts: int) -> None:
     say(f"{recovered.pairs:,} pairs of {prompts:,} prompts")
     for rule in recovered.rules:
         right = rule.right
@@ -121,5 +135,3 @@ def _print(recovered: Recovered, prompts: int, refused: int) -> None:
             f"on pairs that they were not found from, they are right in {100 * figure.estimate:.0f} % "
             f"({100 * figure.low:.0f} to {100 * figure.high:.0f}; 50 is chance)"
         )
-    if refused:
-        say(f"left out: {refused:,} rows without a prompt, chosen and rejected")

@@ -22,7 +22,8 @@ from base.digest import digest
 from critic.feedback import ComparisonLabel, Feedback, Source
 from critic.feedback.base import Columns, expect_list, not_given
 from critic.feedback.from_file import GIVEN
-from critic.files.inputs import RowError, prompt_messages
+from critic.files.inputs import RowError
+from critic.files.row_messages import prompt_messages
 from critic.files.sources import Broken
 from service.formats.base import Entry, Format, Found, Reading, Table, broken, read_rows, shown
 
@@ -48,7 +49,7 @@ class AnnotatedPairsFormat(Format):
     )
     loses: ClassVar[str] = (
         "Votes, places in files, times, flags, how responses ended, the prompt's tags, and a second label of one "
-        "annotator on one pair; a prompt without an id gets one. Comparisons alone can be said."
+        "annotator on one pair; a prompt without an id gets one. It holds comparisons only."
     )
 
     def read(self, path: Path, source: Source = "human") -> Reading:

@@ -25,7 +25,8 @@ from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.ranking import dense
-from critic.files.inputs import RowError, prompt_messages
+from critic.files.inputs import RowError
+from critic.files.row_messages import prompt_messages
 from service.formats.base import Entry, Format, Found, Reading, Table, broken, read_rows, shown
 from service.formats.parts.argilla_record import ENVELOPE, NOBODY, QUESTIONS, add, new_record
 
@@ -43,11 +44,11 @@ class ArgillaFormat(Format):
         {"feedback": ("id", "fields", "metadata", "suggestions", "responses", "vectors")}
     )
     loses: ClassVar[str] = (
-        "Votes, strengths, spans, times, flags, what was said by each principle, what kind of tie it is, how responses "
-        "ended, tags, places in files, names of annotators that are no UUID, a probability that a person gave, what a "
-        "scale's ends mean, and that a correction is not better. Left out are labels that were not read, rankings of "
-        "some responses alone, ratings that are no whole number from 0 to 10, and a second answer to one question by "
-        "one annotator, or by any model."
+        "Votes, strengths, spans, times, flags, choices under each principle, the kind of a tie, how responses ended, "
+        "tags, places in files, names of annotators that aren't UUIDs, a probability that a person gave, what the ends "
+        "of a scale mean, and that a correction is not better. Left out are labels that could not be read, rankings of "
+        "only some responses, ratings other than whole numbers from 0 to 10, and a second answer to one question by "
+        "the same annotator, or by any model."
     )
 
     questions: dict[str, str] = Field(default_factory=dict)

@@ -25,7 +25,8 @@ from pydantic import Field
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel, Scale, Source
 from critic.feedback.base import Columns, expect_list
 from critic.feedback.from_file import GIVEN
-from critic.files.inputs import RowError, prompt_messages
+from critic.files.inputs import RowError
+from critic.files.row_messages import prompt_messages
 from service.formats.base import Entry, Format, Found, Reading, Table, broken, count_beside, read_rows, shown
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "text", "chosen", "rejected", "item")
@@ -51,8 +52,8 @@ class LabelStudioFormat(Format):
     loses: ClassVar[str] = (
         "Votes, strengths, times, flags, places in files, how responses ended, tags, groups, constitutions and "
         "principles, the probability of a person's comparison, and what a scale's ends mean. Left out are ties, for "
-        "which its Pairwise has no answer; labels that were not read; rankings with equals, or of some responses "
-        "alone; ratings that are no whole number of stars; critiques, demonstrations, corrections and thumbs."
+        "which its Pairwise has no answer; labels that could not be read; rankings with equal ranks, or of only some "
+        "responses; ratings other than whole numbers of stars; critiques, demonstrations, corrections and thumbs."
     )
 
     prompt: str | None = None

@@ -19,7 +19,8 @@ from critic.feedback.base import Columns, expect_list
 from critic.feedback.from_file import GIVEN, origin
 from critic.feedback.kinds.comparison import Choice
 from critic.feedback.kinds.ranking import dense
-from critic.files.inputs import RowError, side
+from critic.files.inputs import RowError
+from critic.files.row_messages import side
 from critic.files.shapes import shaped
 from critic.records import Response
 from service.formats.base import Found, Table, broken

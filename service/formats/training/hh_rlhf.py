@@ -32,8 +32,8 @@ class HhRlhfFormat(ShapedFormat):
     reads: ClassVar[tuple[str, ...]] = ("comparison",)
     tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType({"pairs": ("chosen", "rejected")})
     loses: ClassVar[str] = (
-        "All but the texts. Chats that a transcript can't say are left out: with a system message, calls of tools, an "
-        "empty answer, or text that would read as another turn."
+        "All but the texts. Chats that a transcript can't hold are left out: those with a system message, tool calls, "
+        "an empty answer, or text that would read as another turn."
     )
 
     def read(self, path: Path, source: Source = "human") -> Reading:

@@ -16,7 +16,8 @@ from critic.feedback import ComparisonLabel, Feedback, RankingLabel, Source
 from critic.feedback.base import Columns, answer, expect_list, expect_text
 from critic.feedback.from_file import GIVEN, origin
 from critic.feedback.kinds.ranking import dense
-from critic.files.inputs import RowError, prompt_messages, side
+from critic.files.inputs import RowError
+from critic.files.row_messages import prompt_messages, side
 from critic.files.shapes.base import whole
 from critic.records import Prompt, Response
 from service.formats.base import Found, Reading, ShapedFormat, Table, count_lost, read_rows

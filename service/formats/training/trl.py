@@ -40,7 +40,7 @@ class TrlFormat(ShapedFormat):
     keeps_reasoning: ClassVar[bool] = True
     loses: ClassVar[str] = (
         "All but the texts and the label: probability, weight, group, and who gave the label under which constitution. "
-        "Ratings on a scale are left out, since KTO knows good and bad alone."
+        "Ratings on a scale are left out, since KTO knows only good and bad."
     )
 
     def read(self, path: Path, source: Source = "human") -> Reading:
@@ -66,7 +66,7 @@ class TrlPlainFormat(TrlFormat):
     name: ClassVar[str] = "trl-plain"
     title: ClassVar[str] = "TRL, as texts"
     keeps_reasoning: ClassVar[bool] = False
-    loses: ClassVar[str] = "As trl; besides, prompts of several turns are left out, and roles are not said."
+    loses: ClassVar[str] = "As trl; prompts of several turns are left out as well, and roles are not kept."
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the texts, where the prompt is one."""

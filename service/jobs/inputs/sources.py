@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from base.errors import InputError
 from critic.files.containers.packed import ending
 from service.jobs.inputs.artifacts import UPLOADS, Artifacts, input_of, of_job
-from service.jobs.inputs.unpacked import check_parquet
+from service.jobs.inputs.unpacked import check_unpacked
 from service.jobs.requests import JobRequest, Source
 from service.store.disk import dataset_folder
 
@@ -82,8 +82,7 @@ def _copy(name: str, source: Source, default: str | None, job: str, artifacts: A
         return f"{name}.jsonl"
     folder, file = _found(source, default, artifacts)
     target = name + "".join(ending(file))
-    if target.endswith(".parquet"):
-        check_parquet(artifacts.root / folder / file)
+    check_unpacked(artifacts.root / folder / file)
     artifacts.copy(folder, file, input_of(job), target)
     return target
 

@@ -1,8 +1,9 @@
-"""How much a Parquet file becomes when it is read: a few thousand bytes can stand for gigabytes.
+"""How much a Parquet file or a workbook becomes when it is read: a few thousand bytes can stand for gigabytes.
 
-Pages are packed, a column may hold one long text in a dictionary and name it a million times, and equal values are
-counted and not repeated. So all three are counted before a job reads the file: what the row groups say of their pages
-and values, and the texts that dictionaries stand for, which are read here as numbers and never written out.
+A workbook is an archive, whose directory says how much it becomes. Pages of Parquet are packed, a column may hold one
+long text in a dictionary and name it a million times, and equal values are counted and not repeated. So all three are
+counted before a job reads the file: what the row groups say of their pages and values, and the texts that dictionaries
+stand for, which are read here as numbers and never written out.
 """
 
 from pathlib import Path
@@ -11,13 +12,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from base.errors import InputError
+from critic.files.containers.sheets import unpacked_bytes
 from critic.files.containers.written_out import text_columns, written_out
 
 MOST_BYTES = 2**30  # of a whole file; an upload of 16 MB that is packed as well as texts are becomes a quarter of it
 ROWS_AT_ONCE = 64
 VALUE_BYTES = 32  # of each number, empty text or null: a billion of the same one are a few bytes of the file
 
+MOST_OF_WORKBOOK = 2**26  # of a workbook: its texts are all in memory while it is read, and each costs much more there
+WORKBOOK, PARQUET = ".xlsx", ".parquet"
+
 _FIX = "Split it into several jobs, or send JSON Lines."
+
+
+def check_unpacked(path: Path) -> None:
+    """Raise `InputError` where a file that is packed in its own way is not what its ending says, or becomes too much.
+
+    Text that is packed is counted while it is read.
+    """
+    if path.suffix == PARQUET:
+        check_parquet(path)
+    elif path.suffix == WORKBOOK and unpacked_bytes(path, "input") > MOST_OF_WORKBOOK:
+        problem = f"the workbook becomes more than {MOST_OF_WORKBOOK // 2**20:,} MiB when it is unpacked"
+        raise InputError(problem, where="input", fix="Save its sheet as CSV, or split it.")
 
 
 def check_parquet(path: Path) -> None:

@@ -24,7 +24,14 @@ from service.store.database import Database
 from service.store.repeats.idempotency import Once
 from service.store.tables import now, uploads
 
-Ending = Literal["jsonl", "json", "csv", "parquet", "txt"]
+# What commands read by a file's name (`critic.files.sources`): texts also packed.
+# fmt: off
+Ending = Literal[
+    "jsonl", "ndjson", "json", "csv", "tsv", "txt", "parquet", "xlsx",
+    "jsonl.gz", "ndjson.gz", "json.gz", "csv.gz", "tsv.gz", "txt.gz",
+    "jsonl.zst", "ndjson.zst", "json.zst", "csv.zst", "tsv.zst", "txt.zst",
+]
+# fmt: on
 
 TURN = 0x63616975  # of PostgreSQL's advisory locks
 _FIX = "Delete some: GET /v1/uploads lists them, DELETE /v1/uploads/ID deletes one."

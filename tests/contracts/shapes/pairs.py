@@ -1,6 +1,7 @@
 """Cases with two answers to a prompt."""
 
 import json
+from typing import Any
 
 from tests.contracts.shapes.rows import (
     ASK,
@@ -30,6 +31,19 @@ SERVED = {
     "where": "",
 }
 """Feedback as `cai feedback export` writes it."""
+
+EDIT: dict[str, Any] = {
+    "domain": "general",
+    "context": [user()],
+    "original_response": ROBIN,
+    "edited_response": EMU,
+    "feedback": ["Robins fly."],
+    "change_summary": "Another bird.",
+}
+NEMO: list[dict[str, Any]] = [
+    {"rank": 0, "completion": [says(EMU)]},
+    {"rank": 1, "completion": [says(ROBIN)]},
+]
 
 ONE_SIDE = {command: ["one_side"] for command in ("judge", "evaluate", "dpo", "reward", "sft", "labels")}
 PAIRS = [
@@ -205,14 +219,39 @@ PAIRS = [
         "not_text",
     ),
     refused("equal sides", SIDES | {"rejected": EMU}, "equal_sides", generate=[ASK], judge=[[EMU, EMU]]),
-    # Judges see an answer that says nothing, and the pipeline makes no pair of it; trainers can't learn from it.
+    # An answer that says nothing is refused by whoever compares it, or learns from it.
+    refused("an empty side", SIDES | {"rejected": " "}, "empty_answer", generate=[ASK]),
+    refused("an empty chosen side", SIDES | {"chosen": ""}, "empty_answer", generate=[ASK]),
     refused(
-        "an empty side",
-        SIDES | {"rejected": " "},
+        "a side that shows nothing", AB | {"response_b": "\u200b\n", "winner": "a"}, "empty_answer", generate=[ASK]
+    ),
+    refused(
+        "an empty side in chats",
+        {"chosen": [user(), says(EMU)], "rejected": [user(), says("")]},
         "empty_answer",
         generate=[ASK],
-        judge=[[EMU, " "]],
-        evaluate=[[EMU, " "]],
+    ),
+    compared("HelpSteer 3, an edit", EDIT),
+    one_sided("HelpSteer 3, an edit of nothing", EDIT | {"original_response": None}),
+    compared(
+        "HelpSteer 3, two edits of one answer",
+        {
+            "context": [user()],
+            "original_response": "A hen.",
+            "good_edited_response": EMU,
+            "bad_edited_response": ROBIN,
+            "feedback": ["Hens fly."],
+        },
+    ),
+    compared("NeMo RL", {"context": [user()], "completions": NEMO}),
+    compared("NeMo RL, the better one last", {"context": [user()], "completions": NEMO[::-1]}, judge=[[ROBIN, EMU]]),
+    unlabelled(
+        "NeMo RL, a rank that is null", {"context": [user()], "completions": [NEMO[0], NEMO[1] | {"rank": None}]}
+    ),
+    unlabelled(
+        "NeMo RL, a rank that is none",
+        {"context": [user()], "completions": [NEMO[0], NEMO[1] | {"rank": "best"}]},
+        "bad_ranks",
     ),
     refused("a side that is no text", SIDES | {"rejected": True}, "bad_responses", generate=[ASK]),
     refused("sides without a prompt", {"chosen": EMU, "rejected": ROBIN}, "no_prompt"),

@@ -1,9 +1,19 @@
 """Cases with a prompt and no answer, and rows of which no command can read anything."""
 
-from tests.contracts.shapes.rows import ASK, EMU, ROBIN, asked, refused, taken_by_none, transcript, user
+from typing import Any
+
+from tests.contracts.shapes.rows import ASK, EMU, ROBIN, Case, asked, refused, taken_by_none, transcript, user
 
 TREE = {"message_id": "2", "message_tree_id": "1", "lang": "en", "rank": None, "labels": {"name": ["spam"]}}
 NO_ANSWER = ["bad_responses"]
+
+STEPS = ["It has wings.", EMU]
+
+
+def stepwise(name: str, row: Any, generate: list[str]) -> Case:
+    """A row whose labels are of the steps of one answer: nothing is judged or learnt of it."""
+    return refused(name, row, "step_labels", generate=generate)
+
 
 PROMPTS = [
     asked("a prompt", {"prompt": ASK}),
@@ -15,7 +25,14 @@ PROMPTS = [
     asked(
         "verl", {"data_source": "own", "prompt": [user()], "reward_model": {"style": "rule"}, "extra_info": {"i": 0}}
     ),
-    asked("TRL's stepwise supervision", {"prompt": ASK, "completions": ["It has wings.", EMU], "labels": [True, True]}),
+    stepwise("TRL's stepwise supervision", {"prompt": ASK, "completions": STEPS, "labels": [True, True]}, [ASK]),
+    stepwise("PRM800K", {"question": {"problem": ASK}, "label": {"steps": [], "finish_reason": "solution"}}, [ASK]),
+    stepwise("ProcessBench", {"problem": ASK, "steps": STEPS, "label": 1}, ["no_prompt"]),
+    stepwise(
+        "Math-Shepherd",
+        {"input": f"{ASK} Step 1: Think. ки Step 2: {EMU} ки", "label": f"{ASK} Step 1: Think. + Step 2: {EMU} -"},
+        ["step_labels"],
+    ),
     taken_by_none("MT-Bench's questions", {"question_id": 81, "category": "birds", "turns": [ASK, "And which swim?"]}),
     taken_by_none("red-teaming transcripts", {"transcript": transcript(ASK, EMU), "rating": 3}),
     taken_by_none("OpenAI's batches", {"custom_id": "1", "body": {"messages": [user()]}}),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.contracts.shapes.rows import ASK, EMU, KIWI, ROBIN, TWO, Case, asked, says, transcript, unlabelled
+from tests.contracts.shapes.rows import ASK, EMU, KIWI, ROBIN, TWO, Case, asked, says, transcript, unlabelled, user
 
 ULTRA: dict[str, Any] = {
     "source": "own",
@@ -32,6 +32,13 @@ NECTAR = {
     ],
 }
 ORDERED = [EMU, ROBIN, KIWI]
+
+
+def completion(rank: int, text: str) -> dict[str, Any]:
+    """One of NeMo RL's."""
+    return {"rank": rank, "completion": [says(text)]}
+
+
 HELPFUL = {"helpfulness": 4, "correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 0}
 HELPSTEER = [
     {"prompt": ASK, "response": EMU} | HELPFUL,
@@ -73,6 +80,28 @@ SEVERAL = [
         reward=[("Ranked", (1, 3, 1))],
         sft=["other_kind"],
         labels=[("ranking", (1, 2, 1))],
+    ),
+    Case(
+        "NeMo RL, three completions",
+        [{"context": [user()], "completions": [completion(place, text) for place, text in enumerate(ORDERED)]}],
+        generate=[ASK],
+        judge=[ORDERED],
+        evaluate=[[EMU, ROBIN], [EMU, KIWI], [ROBIN, KIWI]],
+        dpo=[("Pair", EMU, ROBIN), ("Pair", EMU, KIWI), ("Pair", ROBIN, KIWI)],
+        reward=[("Ranked", (1, 2, 3))],
+        sft=["other_kind"],
+        labels=[("ranking", (1, 2, 3))],
+    ),
+    Case(
+        "an empty answer among three",
+        [{"prompt": ASK, "responses": [EMU, "", KIWI], "ranks": [1, 3, 2]}],
+        generate=[ASK],
+        judge=[[EMU, "", KIWI]],
+        evaluate=["empty_answer"],
+        dpo=["empty_answer"],
+        reward=["empty_answer"],
+        sft=["empty_answer"],
+        labels=["empty_answer"],
     ),
     Case(
         "RewardBench 2",

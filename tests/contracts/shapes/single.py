@@ -47,6 +47,10 @@ SINGLE = [
     ),
     thumb("LLaMA-Factory's KTO", {"instruction": ASK, "input": "", "output": EMU, "kto_tag": True}),
     shown("Guanaco", {"text": f"### Human: {ASK}### Assistant: {EMU}"}),
+    thumb(
+        "HelpSteer 3, a principle that is fulfilled",
+        {"context": [user()], "response": EMU, "principle": "Be brief.", "fulfilment": "Yes"},
+    ),
     thumb("BeaverTails", {"prompt": ASK, "response": EMU, "category": {"insult": False}, "is_safe": True}),
     thumb(
         "BeaverTails, an answer that isn't safe",

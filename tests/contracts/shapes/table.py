@@ -14,10 +14,15 @@ from tests.contracts.shapes.rows import ASK, Case
 TABLE = Path(__file__).parents[3] / "docs" / "SHAPES.md"
 _HEAD = """# How each shape of row is read
 
-Made by `python -m tests.contracts.shapes.table` from the cases of `tests/contracts/shapes`, which hold every command to
-it. A dry run and a job read as their command does, and `cai inspect FILE` says the same of a file of your own.
-A word in `code` is the reason of a refusal: the row is named with it, and costs nothing else. Where a column is called
-otherwise, `--column prompt=question` says so.
+This table is made by `python -m tests.contracts.shapes.table` from the cases in `tests/contracts/shapes`. Tests check
+that every command reads these rows as the table says. Dry runs and jobs read them in the same way as their command, and
+`cai inspect FILE` shows how a file of your own is read. A word in `code` is the reason for a refusal: the row is named
+with this reason, and no other row is affected. If a column has another name, use `--column prompt=question`.
+
+An answer that is empty, or contains only spaces and characters without width, can't be compared or learnt from. Every
+command that reads answers refuses such a row as `empty_answer`; `cai generate` still takes its prompt. (TRL would train
+on it, and learn only when to end.) If the row has two other answers, `cai judge` compares those, and the run lists the
+empty one as `empty_response`.
 
 """
 _COLUMNS = (

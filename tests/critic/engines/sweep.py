@@ -25,14 +25,18 @@ _WRITTEN = 12
 _TOLERANCE = 2e-3
 _HEAD = """# Models in this process
 
-Every causal type of transformers, built tiny with random weights, and the path on which an engine (`hf:`) computes it.
-When it opens, an engine compares both paths with the model's own forward, and takes the first that is right:
+This table lists every causal model type of transformers, and the path on which an engine (`hf:`) computes it. The
+models were tiny, with random weights. When an engine opens a model, it compares the paths below with the model's own
+forward pass, and takes the first one that is right:
 
-- **packed**: trees of chats in one row, every shared token computed once; answers written together.
-- **plain**: each chat on its own, by the model's own forward, attention and cache. Nothing is shared, so it is slower.
-- **rereading**: writing by reading the whole chat again for each token, for types that keep nothing of a chat.
-- **refused**: when the engine opens, with the reason: the type predicts a token otherwise when other tokens follow it.
-- **not built**: the test could not build it tiny, so nothing is known here; the proof at opening decides all the same.
+- **packed**: trees of chats lie in one row, so that every shared token is computed once; answers are written together.
+- **plain**: each chat is computed on its own, with the model's own forward pass, attention and cache. This is slower,
+  because nothing is shared.
+- **rereading**: for each token that is written, the whole chat is read again. Types without a cache need this.
+- **refused**: the engine refuses the model when it opens, and says why: the type predicts a token differently if other
+  tokens follow it.
+- **not built**: the test could not build a tiny model of this type, so nothing is known about it here. The check when
+  the engine opens still decides.
 
 `python -m tests.critic.engines.sweep` writes this file.
 

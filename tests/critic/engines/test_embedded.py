@@ -91,13 +91,9 @@ PROMPTS = [
     "What is the capital of France?",
     "Name three colours.",
     "Is it polite to interrupt people?",
-    "Translate 'good morning' into Spanish.",
     "What is 12 + 30?",
-    "Why is the sky blue?",
-    "Who wrote Hamlet?",
     "Finish the sentence: The early bird",
     "Explain gravity to a child.",
-    "When do leaves fall?",
 ]
 
 

@@ -166,10 +166,13 @@ def test_no_planted_text_is_markup_to_a_family(family: str) -> None:
 
 @pytest.mark.slow
 def test_no_planted_text_is_markup_to_the_embedded_model(embedded_model: Path) -> None:
+    """Each text that holds one of its tokens, and every fourth of the others."""
     tokenizer = AutoTokenizer.from_pretrained(embedded_model)
     tokens = [str(token) for token in tokenizer.added_tokens_decoder.values()]
     assert "<|im_end|>" in tokens
-    assert_harmless(tokenizer, [*tokens, "".join(tokens), *SUITE])
+    acting = [text for text in SUITE if _count(text, tokens)]
+    assert acting
+    assert_harmless(tokenizer, [*tokens, "".join(tokens), *dict.fromkeys([*acting, *SUITE[::4]])])
 
 
 def _count(text: str, tokens: Iterable[str]) -> int:

@@ -56,11 +56,11 @@ def test_few_pairs_and_pairs_without_a_difference_are_a_sentence() -> None:
 
 def test_chance_explains_nothing_in_nineteen_of_twenty_sets() -> None:
     rng, alarms = np.random.default_rng(0), 0
-    for trial in range(200):
+    for trial in range(100):
         signs = rng.choice([-1, 0, 1], (50, 60), p=[0.25, 0.5, 0.25]).astype(np.int8)
         names = [f"c{i}" for i in range(60)]
         alarms += bool(recover(names, signs, [f"{trial}-{i}" for i in range(50)], range(50)).rules)
-    assert alarms <= 10
+    assert alarms <= 5
 
 
 def synthetic(folder: Path, name: str) -> Sides:

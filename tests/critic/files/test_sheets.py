@@ -150,6 +150,16 @@ def test_what_was_made_to_fill_a_memory_is_refused(tmp_path: Path, monkeypatch: 
             reader(source)
 
 
+def test_what_is_packed_better_than_any_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = book(tmp_path / "in.xlsx", ("Sheet", [HEAD, ROW]))
+    with zipfile.ZipFile(source, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/sharedStrings.xml", b"<si/>" * 400_000)
+    assert rows_of(source) == [SAID]
+    monkeypatch.setattr(sheets, "PACKED_WELL", 1000)
+    with pytest.raises(InputError, match="unpacked it has 2,0"):
+        rows_of(source)
+
+
 def test_an_empty_workbook_and_what_is_none_are_told(tmp_path: Path) -> None:
     assert rows_of(book(tmp_path / "in.xlsx", ("Sheet", []))) == []
     (tmp_path / "no.xlsx").write_bytes(b"PK\x03\x04")

@@ -1,5 +1,6 @@
 """Jobs through the API, without a worker: what is accepted, shown, cancelled and refused."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, text
 
+from critic.files.inputs import read_prompts
+from critic.records import Line
 from service.jobs.kinds import KINDS
 from service.settings import EngineSettings, Settings
 from service.store.tables import audit, jobs, models, now
+from tests.factories import workbook
 from tests.service.calls import Api, one_database, problem, running
 from tests.service.jobs.processes import request, script, submit
 
@@ -113,6 +117,32 @@ async def test_uploads_and_files_of_other_jobs_are_read_by_name(api: Api) -> Non
     assert (await api.admin.get(f"/v1/jobs/{id}/artifacts/input/input.jsonl")).content == content
     other = await submit(api.admin, request(0, input={"job": id, "file": "input/input.jsonl"}))
     assert (await api.admin.get(f"/v1/jobs/{other}/artifacts/input/input.jsonl")).content == content
+
+
+RIVERS = workbook(("id", "prompt"), (1, "Name a river."))
+
+
+@pytest.mark.parametrize(
+    ("format", "content"), [("xlsx", RIVERS), ("tsv.gz", gzip.compress(b"id\tprompt\n1\tName a river.\n"))]
+)
+async def test_uploads_may_be_whatever_commands_read(format: str, content: bytes, api: Api, tmp_path: Path) -> None:
+    made = await api.admin.post(f"/v1/uploads?format={format}", content=content)
+    id = await submit(api.admin, request(0, input={"upload": made.json()["id"]}))
+    place = tmp_path / f"input.{format}"
+    place.write_bytes((await api.admin.get(f"/v1/jobs/{id}/artifacts/input/{place.name}")).content)
+    [line] = read_prompts(str(place), max_chars=99, truncate=False)
+    assert isinstance(line, Line)
+    assert (line.item.prompt.id, line.item.prompt.messages[0].content) == ("1", "Name a river.")
+
+
+async def test_a_workbook_that_becomes_too_much_is_refused_with_its_job(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.inputs.unpacked.MOST_OF_WORKBOOK", 1)
+    for content, said in ((b"no archive", "not an XLSX file"), (RIVERS, "becomes more than")):
+        upload = (await api.admin.post("/v1/uploads?format=xlsx", content=content)).json()["id"]
+        answer = await api.admin.post("/v1/jobs", json=request(0, input={"upload": upload}))
+        assert said in problem(answer, 422, "invalid")["detail"]
 
 
 SOURCES: list[tuple[dict[str, Any], str]] = [

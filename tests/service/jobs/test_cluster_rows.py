@@ -198,8 +198,10 @@ async def test_a_cancelled_job_leaves_no_process_and_goes_on_when_it_is_tried_ag
 
 @pytest.mark.slow
 async def test_a_cluster_that_does_not_answer_fails_the_job_and_keeps_its_address(
-    tmp_path: Path, service: Settings
+    tmp_path: Path, service: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S", "1")  # of each of three tries; else 5, 10 and 20
+    monkeypatch.setenv("RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S", "1")
     async with processes.working(tmp_path, service) as api:
         id = await submit(api.admin, request(1, cluster="gone"))
         job = await until(api.admin, id, "failed")

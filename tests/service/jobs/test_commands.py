@@ -65,7 +65,7 @@ async def test_models_are_trained_on_what_jobs_left_and_registered(tmp_path: Pat
         steps = {"max_steps": 2, "per_device_train_batch_size": 1, "max_length": 512}
         asked = {"kind": "train", "method": "reward", "name": "rm-1", "model": "tiny", "data": [{"job": made}]}
         id = await submit(api.admin, asked | {"settings": steps})
-        job = await until(api.admin, id, "done", seconds=120)
+        job = await until(api.admin, id, "done")
         assert job["result"] == {"model": "rm-1"} and job["request"]["data"][0]["file"] == "input/data-0.jsonl"
         lineage = json.loads(await artifact(api.admin, id, "lineage.json"))
         assert str(tmp_path) not in (await api.admin.get(f"/v1/jobs/{id}/logs")).text, "a log tells folders"
@@ -75,13 +75,11 @@ async def test_models_are_trained_on_what_jobs_left_and_registered(tmp_path: Pat
             {"kind": "judge", "constitution": CONSTITUTION, "judges": ["models/rm-1"]}
             | {"input": {"rows": [{"prompt": "Name a river.", "responses": ["The Po.", "No."]}]}},
         )
-        done = await until(api.admin, judged, "done", seconds=90)
+        done = await until(api.admin, judged, "done")
         assert done["progress"]["rows"] == 1
 
         asked = {"kind": "train", "method": "dpo", "name": "dpo-1", "model": "tiny", "data": [{"job": made}]}
-        id = await submit(api.admin, asked | {"settings": {**steps, "beta": 0.2}})
-        assert (await until(api.admin, id, "done", seconds=120))["result"] == {"model": "dpo-1"}
-        wrong = asked | {"name": "dpo-2", "settings": {"heads": "groups"}}
+        wrong = asked | {"settings": {"heads": "groups"}}
         refused = await api.admin.post("/v1/jobs", json=wrong)
         assert refused.status_code == 422 and "dpo has no setting 'heads'" in refused.json()["detail"]
 
@@ -105,7 +103,7 @@ async def test_the_chain_and_an_evaluation_are_jobs(tmp_path: Path, service: Set
         asked |= {"input": {"rows": processes.rows(16)}, "max_tokens": 60}
         asked |= {"dpo": {"max_steps": 2, "max_length": 512, "learning_rate": 1e-3}}
         id = await submit(api.admin, asked)
-        job = await until(api.admin, id, "done", seconds=200)
+        job = await until(api.admin, id, "done")
         assert job["result"] == {"model": "aligned"}
         assert b"<html" in await artifact(api.admin, id, "report.html")
         assert (tmp_path / "data" / "artifacts" / "models" / id / "config.json").is_file()

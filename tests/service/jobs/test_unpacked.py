@@ -1,5 +1,6 @@
-"""A Parquet file of a few thousand bytes that becomes gigabytes is refused before a worker reads it."""
+"""A Parquet file or a workbook of a few thousand bytes that becomes gigabytes is refused before it is read."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from base.errors import InputError
-from service.jobs.inputs.unpacked import check_parquet
+from service.jobs.inputs.unpacked import check_parquet, check_unpacked
+from tests.factories import workbook
 
 LONG = "x" * 2**20
 
@@ -67,3 +69,18 @@ def test_honest_files_pass_and_others_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match="no Parquet that can be read"):
         check_parquet(tmp_path / "bad.parquet")
+
+
+def test_a_workbook_counts_as_much_as_it_becomes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "in.xlsx"
+    path.write_bytes(workbook(("prompt",), ("Name a river.",)))
+    check_unpacked(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("docProps/more.xml", b" " * 2**20)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr("service.jobs.inputs.unpacked.MOST_OF_WORKBOOK", 2**20)
+    with pytest.raises(InputError, match="becomes more than 1 MiB"):
+        check_unpacked(path)
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match="not an XLSX file"):
+        check_unpacked(path)

@@ -281,7 +281,7 @@ async def test_a_train_job_registers_a_model_and_dies_with_its_worker(tmp_path: 
         "data": [{"rows": data}],
     }
     # So many steps, each saved, take much longer than it takes to see the first of them and to kill the worker.
-    asked["settings"] = {"max_steps": 40, "per_device_train_batch_size": 1, "save_steps": 1, "max_length": 256}
+    asked["settings"] = {"max_steps": 16, "per_device_train_batch_size": 1, "save_steps": 1, "max_length": 256}
     async with running(service) as api:
         process = start(tmp_path, service)
         id = await submit(api.admin, asked)

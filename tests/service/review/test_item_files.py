@@ -9,6 +9,7 @@ import pytest
 from base.errors import InputError
 from critic.feedback import Kind
 from service.review.item_files import items_of, known_ending, known_items_of
+from tests.factories import workbook
 
 
 def written(folder: Path, *rows: Any, name: str = "rows.jsonl") -> Path:
@@ -44,6 +45,14 @@ def test_a_file_without_items_is_refused_with_the_reason(tmp_path: Path, rows: l
     with pytest.raises(InputError) as refused:
         items_of(written(tmp_path, *rows), "comparison")
     assert refused.value.where
+
+
+def test_a_workbook_is_read_as_any_table(tmp_path: Path) -> None:
+    file = tmp_path / "rows.xlsx"
+    file.write_bytes(workbook(("Question", "Chosen", "Rejected"), ("A?", "yes", "no"), ("B?", "yes", None)))
+    read = items_of(file, "comparison")
+    assert [[response.text for response in item.responses] for item in read.items] == [["yes", "no"]]
+    assert [row.where for row in read.left_out] == ["rows.xlsx:3"]
 
 
 def test_endings_keep_what_packs_a_file() -> None:

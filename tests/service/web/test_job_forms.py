@@ -11,6 +11,7 @@ from service.jobs.kinds import KINDS
 from service.web.rendering import environment
 from service.web.texts import english
 from tests.critic.certificates.test_certificates import certificate
+from tests.factories import workbook
 from tests.service.api.test_evidence import judged
 from tests.service.calls import Api
 from tests.service.web.shown import Shown
@@ -33,7 +34,8 @@ async def test_a_job_is_submitted_by_its_form_as_by_the_api(api: Api) -> None:
     assert "line 2 is no JSON" in await refused(**{"input.rows": f"{row}\n{{"})
     assert "/settings/samples" in await refused(**{"input.rows": row, "settings.samples": "three"})
     assert "nowhere@1.0.0" in await refused(**{"input.rows": row, "constitution": "nowhere@1.0.0"})
-    sent: Any = {"input.upload": ("pairs.jsonl", row.encode())}
+    table = workbook(("prompt", "response_a", "response_b"), ("Name a river.", "The Po.", "Rome."))
+    sent: Any = {"input.upload": ("Pairs.XLSX", table)}
     upload = form | {"input.from": "upload", "settings.samples": "3"}
     made = await browser.post("/jobs/new", data=upload, files=sent)
     assert made.status_code == 303, made.text

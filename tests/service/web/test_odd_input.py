@@ -136,11 +136,11 @@ def odd_addresses(there: Everywhere) -> Iterator[str]:
         parts = PARAMETER.split(route.path)
         usual = [there.value("".join(parts[: place + 1])) if part else "" for place, part in enumerate(parts)]
         for place in range(1, len(parts), 2):
-            for odd in (*odds(number + place, 4), UNSTORABLE):
+            for odd in (*odds(number + place, 3), UNSTORABLE):
                 yield "".join([*usual[:place], quote(odd, safe=""), *usual[place + 1 :]])
         names = parameters(route)
         for place, name in enumerate(names):
-            for odd in (*odds(number + place, 4), UNSTORABLE):
+            for odd in (*odds(number + place, 3), UNSTORABLE):
                 yield f"{''.join(usual)}?{urlencode([(name, odd)])}"
         if names:
             yield f"{''.join(usual)}?{urlencode([(name, value) for name in names for value in ('a', 'b')])}"
@@ -150,7 +150,7 @@ def odd_fields(form: Form) -> Iterator[list[tuple[str, str]]]:
     """What a form may send: nothing, each field twice, all odd, each odd in turn, and so with each of its buttons."""
     yield [(name, value) for name, value in form.fields if name == "csrf"]
     yield [*form.fields, *(one for one in form.fields if one[0] != "csrf")]
-    for odd in odds(len(form.fields), 5):
+    for odd in odds(len(form.fields), 3):
         yield [(name, value if name == "csrf" else odd) for name, value in form.fields]
     for place, (name, _) in enumerate(form.fields):
         if name != "csrf":

@@ -62,7 +62,7 @@ async def made(page: Page, folder: Path) -> str:
     await page.goto("/projects/new")
     await page.get_by_label("File", exact=True).set_input_files(file)
     await page.get_by_label("Name", exact=True).fill(NAME)
-    await page.get_by_label("Labels an item").fill("3")
+    await page.get_by_label("Labels per item").fill("3")
     await page.get_by_role("button", name="Make the project").click()
     preview = page.get_by_role("region", name="The first task, as annotators see it")
     await expect(preview.get_by_role("button", name="A is better")).to_be_disabled()

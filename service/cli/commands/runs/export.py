@@ -26,10 +26,10 @@ from service.formats.base import DATA_TABLES
 
 @expand
 def export(settings: ExportSettings, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None) -> None:
-    """Write a run, a data set or feedback as a file of another tool, or put it on the hub. No server is needed.
+    """Write a run, a data set or feedback as a file for another tool, or upload it to the hub. No server is needed.
 
-    Without --format and --out, the formats are listed. A certificate that is given or lies in DIR is checked, and put
-    beside what is written.
+    Without --format and --out, the formats are listed. A certificate that is given, or that DIR contains, is checked,
+    and put beside what is written.
     """
     source, format, out = settings.source, settings.format, settings.out
     required = settings.require_certificate or bool(settings.bound)

@@ -26,7 +26,7 @@ def inspect(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """Say how a file is read by each command: columns, shapes, first rows, refusals with their reasons, lengths."""
+    """Show how each command reads a file: columns, shapes, first rows, refusals with their reasons, lengths."""
     inspection = read(file, naming(column), whole=whole)
     if as_json:
         typer.echo(json.dumps(_json(inspection), ensure_ascii=False, indent=2))

@@ -27,7 +27,7 @@ from service.cli.shown.voice import Quiet, say
 def reweigh(
     settings: ReweighSettings, root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None
 ) -> None:
-    """Weigh a run's stored votes again: other weights, priorities, groups or pooling, and no model is asked."""
+    """Combine a run's stored votes again, with other weights, priorities, groups or pooling. No model is asked."""
     own = settings.model_dump(include=set(Pooling.model_fields), exclude_none=True)
     if settings.ignore_priorities:
         own["priorities"] = False

@@ -13,7 +13,7 @@ from service.cli.given.service_settings import read_existing, read_reachable
 from service.cli.shown.voice import Quiet, say
 from service.store import backup as backups
 
-app = typer.Typer(help="Back a service's database up, and restore it.", no_args_is_help=True)
+app = typer.Typer(help="Back up a service's database, and restore it.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
@@ -27,7 +27,7 @@ def backup(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the whole database to FILE, while the service runs. The data folder is not in it."""
+    """Write the whole database to FILE, while the service runs. It does not include the data folder."""
     _tell(backups.backup(read_existing(config, database=database, data=data).url, file), f"are in {file}", as_json)
 
 
@@ -40,7 +40,7 @@ def restore(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put a backup into a new database, of either kind."""
+    """Restore a backup into a new database, of either kind."""
     _tell(backups.restore(read_reachable(config, database=database, data=data).url, file), "are restored", as_json)
 
 

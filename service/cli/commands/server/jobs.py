@@ -71,7 +71,7 @@ def listed(
 
 @app.command()
 def status(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = None) -> None:
-    """Print one job as JSON. The exit code is 3 where it is done with rows quarantined."""
+    """Print one job as JSON. The exit code is 3 if it is done, but some rows are quarantined."""
     job = _job(_send("GET", _path(id), server, key))
     typer.echo(job.model_dump_json(indent=2))
     if job.state == "done" and job.progress.quarantined:
@@ -81,7 +81,7 @@ def status(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = No
 @app.command()
 def logs(
     id: Id,
-    follow: Annotated[bool, typer.Option("--follow", help="Wait for more until the job has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing until the job has ended.")] = False,
     server: Server = HERE,
     key: Key = "",
     config: ConfigFile = None,
@@ -110,7 +110,7 @@ def cancel(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = No
 
 @app.command()
 def retry(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = None) -> None:
-    """Do an ended job again: what is done stays, quarantined rows are tried again."""
+    """Run an ended job again: finished rows stay, and quarantined rows are tried again."""
     typer.echo(_job(_send("POST", f"{_path(id)}/retry", server, key)).state)
 
 

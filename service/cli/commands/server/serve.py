@@ -19,10 +19,10 @@ from service.settings import Settings
 
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="The address to listen at. Default: 127.0.0.1.", rich_help_panel=SERVER)
+        str | None, typer.Option(help="The address to listen on. Default: 127.0.0.1.", rich_help_panel=SERVER)
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="The port. Default: 8300; 0 takes any that is free.", rich_help_panel=SERVER)
+        int | None, typer.Option(help="The port. Default: 8300; 0 takes any free port.", rich_help_panel=SERVER)
     ] = None,
     database: Url = None,
     config: SettingsFile = None,

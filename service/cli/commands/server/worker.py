@@ -9,7 +9,7 @@ from service.jobs.worker.worker import work
 
 
 def worker(database: Url = None, config: SettingsFile = None, data: Data = None) -> None:
-    """Do the jobs that servers put into the queue. Kill it at any moment: its jobs go on elsewhere."""
+    """Carry out the jobs in the queue of a service. It can be killed at any moment: its jobs continue elsewhere."""
     settings = read_existing(config, database=database, data=data)
     quieten(settings.log_level)
     asyncio.run(work(settings))

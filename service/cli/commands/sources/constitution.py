@@ -97,7 +97,7 @@ def show(
 def lint_(
     ref: Reference, root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None
 ) -> None:
-    """Warn of faults of style. Exits with 0 unless the file can't be loaded."""
+    """Warn about faults of style. The exit code is 0 unless the file can't be loaded."""
     constitution = load(ref)
     remarks = lint(constitution)
     if as_json:
@@ -114,7 +114,9 @@ def diff_(
     b: Reference,
     run: Annotated[
         Path | None,
-        typer.Option(help="A run's directory: name the judgements that B turns, or may turn, by its stored votes."),
+        typer.Option(
+            help="A run's directory: list the judgements that B flips, or may flip, according to its stored votes."
+        ),
     ] = None,
     root: Root = None,
     as_json: Json = False,
@@ -138,7 +140,7 @@ def _foreseen(run: Path, difference: Diff) -> Foreseen:
 
 @app.command("verify")
 def verify_(root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None) -> None:
-    """Check that every published file is what it was when it was published, in all folders that names come from."""
+    """Check that no published file has changed since it was published, in all folders where names are looked up."""
     for folder in roots():
         faults = verify(folder)
         if faults:

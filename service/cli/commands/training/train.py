@@ -78,7 +78,7 @@ def train(
         str | None,
         typer.Option(
             metavar="OWNER/NAME",
-            help="Put the finished model and its card on the Hugging Face hub.",
+            help="Upload the finished model and its card to the Hugging Face hub.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -86,7 +86,7 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Only say what memory and disk it takes, and refuse what can't fit; a config.json is enough.",
+            help="Only say how much memory and disk the run needs, and refuse what can't fit; a config.json is enough.",
             rich_help_panel=LIMITS,
         ),
     ] = False,
@@ -110,7 +110,7 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model on a run's exports or on data in TRL's formats, or go on with it."""
+    """Train a model on a run's exports or on data in TRL's formats, or continue a training run."""
     if not dry_run and (processes or sharded or device_memory):
         raise typer.BadParameter("--processes, --sharded and --device-memory describe a --dry-run")
     require("train", "cai train")

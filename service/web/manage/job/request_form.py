@@ -135,7 +135,7 @@ def _more(text: str) -> dict[str, Any]:
     for line in lines_of(text):
         name, is_given, value = (part.strip() for part in line.partition("="))
         if not name or not is_given:
-            raise Invalid(f"{line[:80]!r} is no setting", "Write NAME = VALUE, one a line.", where="/settings")
+            raise Invalid(f"{line[:80]!r} is no setting", "Write NAME = VALUE, one per line.", where="/settings")
         try:
             values[name] = json.loads(value)
         except ValueError:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, get_args
 
 from fastapi import APIRouter, Request, Response
@@ -19,6 +18,7 @@ from service.jobs import listing, models
 from service.jobs.inputs.uploads import Ending
 from service.jobs.kinds import KINDS
 from service.refusals import Invalid, ProblemDocument, Refusal, not_found
+from service.review.item_files import known_ending
 from service.store.repeats.idempotency import Once
 from service.web.forms import requested
 from service.web.manage.asking import Submitter, new_number, once, typed
@@ -113,11 +113,11 @@ def _is_filled(form: FormData, given: dict[str, str], name: str) -> bool:
 async def _upload(file: Any, name: str) -> tuple[str, bytes, str]:
     """A file's id, content and ending. Raises `Invalid`."""
     if not isinstance(file, UploadFile) or not file.filename:
-        raise Invalid("which file?", "Choose one with a row a line.", where=_where(name))
-    ending = Path(file.filename).suffix.lower().removeprefix(".")
+        raise Invalid("which file?", "Choose one with one row per line.", where=_where(name))
+    ending = known_ending(file.filename).removeprefix(".")
     if ending not in ENDINGS:
-        raise Invalid(f"{file.filename!r} has none of the endings {', '.join(ENDINGS)}", "Rename or convert it.",
-                      where=_where(name))  # fmt: skip
+        problem = f"{file.filename[:200]!r} has none of the endings {', '.join(ENDINGS)}"
+        raise Invalid(problem, "Rename or convert it.", where=_where(name))
     content = await file.read()
     return sha256(content).hexdigest(), content, ending
 
@@ -131,7 +131,7 @@ def _rows(text: str, name: str) -> list[Any]:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            fix = 'Write a row a line, such as {"prompt": "Name a river."}'
+            fix = 'Write one row per line, such as {"prompt": "Name a river."}'
             raise Invalid(f"line {number} is no JSON: {line.strip()[:80]}", fix, where=_where(name)) from None
     return rows
 

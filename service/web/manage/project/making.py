@@ -21,6 +21,7 @@ from service.api.labels import projects as api
 from service.context import Parts, Service
 from service.exports import versions
 from service.jobs import listing
+from service.jobs.inputs.unpacked import check_unpacked
 from service.jobs.kinds import KINDS as JOB_KINDS
 from service.labels.tasks.tasking import REASONS
 from service.refusals import Fault, Invalid, ProblemDocument, Refusal
@@ -177,6 +178,7 @@ async def of_upload(form: FormData, name: str, kind: Any, read: Callable[[Path, 
         with tempfile.TemporaryDirectory(prefix="cai-items-") as folder:
             path = Path(folder) / f"{name}{suffix}"
             path.write_bytes(content)
+            check_unpacked(path)
             return read(path, kind)
 
     return await asyncio.to_thread(reading)

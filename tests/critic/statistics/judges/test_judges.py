@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.stats import binom
 
 from critic.statistics.alarms import faults
 from critic.statistics.calibration import expected_calibration_error
 from critic.statistics.intervals import FEW
-from critic.statistics.judges.calibration_error import calibration_error
+from critic.statistics.judges.calibration_error import brier_score, calibration_error, event_calibration_error
 from critic.statistics.judges.ceiling import ceiling
 from critic.statistics.judges.leanings import controlled_accuracy, first_position, leaning
 from critic.statistics.judges.maps import MAPS, Isotonic, Temperature, curve, isotonic, mended, temperature
@@ -107,17 +109,60 @@ def test_the_curve_has_both_orders() -> None:
     assert np.array(points) == pytest.approx(np.array([[0.1, 1 / 3, 3], [0.9, 2 / 3, 3]]))
 
 
-def test_the_error_is_the_known_one_without_what_resampling_adds() -> None:
-    rng = np.random.default_rng(4)
-    p = rng.random(300)
-    y = (rng.random(300) < p).astype(float)
+def test_the_error_of_one_bin_has_the_limits_of_its_frequency() -> None:
+    """Where the judge always says .8, its error is .8 minus how often it is right, whose mid-p limits are known."""
+    error = calibration_error([0.8] * 100, [1.0] * 60 + [0.0] * 40)
+    assert error is not None and error.estimate == pytest.approx(0.2, abs=0.01)
+
+    def above(rate: float, tail: float) -> float:
+        return float(binom.cdf(60, 100, rate) - binom.pmf(60, 100, rate) / 2 - tail)
+
+    most, least = (brentq(above, 0.3, 0.9, (tail,)) for tail in (0.025, 0.975))
+    assert (error.low, error.high) == pytest.approx((0.8 - most, 0.8 - least), abs=0.015)
+
+
+def test_a_judge_that_was_never_wrong_may_yet_be() -> None:
+    """All of 40 sure pairs right: with .058 wrong that has a chance of 5 %, of which mid-p takes half."""
+    error = calibration_error([1.0] * 40, [1.0] * 40)
+    assert error is not None and (error.estimate, error.low) == (0, 0)
+    assert error.high == pytest.approx(1 - 0.05 ** (1 / 40), abs=0.01)
+
+
+def test_a_judge_that_is_right_about_itself_has_no_error() -> None:
+    p, y = sure(4, 300, 1.0)
     error = calibration_error(p, y)
-    plain = expected_calibration_error(np.concatenate((p, 1 - p)), np.concatenate((y, 1 - y)))
-    assert error is not None and error.estimate < plain and error.low < 0.02
+    plain = expected_calibration_error(np.maximum(p, 1 - p), np.where(p > 0.5, y, 1 - y))
+    assert error is not None and error.low == 0 and error.estimate < plain < error.high
+    assert calibration_error(1 - p, 1 - y) == error, "whichever response stands first"
+
+
+def test_labels_of_one_prompt_are_not_worth_more_for_being_many() -> None:
+    p, y = sure(5, 100, 2.0)
+    alone, often = calibration_error(p, y), calibration_error(np.repeat(p, 5), np.repeat(y, 5), np.arange(500) // 5)
+    assert alone is not None and often is not None and often.clusters == 100
+    assert often.high - often.low == pytest.approx(alone.high - alone.low, rel=0.15)
+    agreed = calibration_error(p, np.full(100, y.mean()))
+    assert agreed is not None and agreed.high - agreed.low < 0.7 * (alone.high - alone.low), "shares vary less"
+
+
+def test_brier_score_by_hand() -> None:
+    score = brier_score([0.75, 0.5, 0.0], [1, 0, 1])
+    assert score is not None and score.estimate == pytest.approx((0.0625 + 0.25 + 1) / 3)
+    assert (score.low, score.high) == (0, 1), "three events"
+    # Scores of 0 and 1 alike often: a share of one half, whose interval at n = 40 is about .35 to .65.
+    half = brier_score([0.0, 1.0] * 20, [0.0] * 40)
+    assert half is not None and (half.low, half.high) == pytest.approx((0.35, 0.65), abs=0.02)
+    clustered = brier_score([0.0] * 40 + [1.0] * 40, [0.0] * 80, np.arange(80) // 2)
+    assert clustered is not None and clustered.high - clustered.low == pytest.approx(half.high - half.low, rel=0.1)
+    assert brier_score([], []) is None
 
 
 def test_nothing_to_measure_is_said() -> None:
     assert calibration_error([], []) is None
+    assert event_calibration_error([], []) is None
+    for probabilities, outcomes in (([1.5], [1.0]), ([0.5], [-1.0]), ([float("nan")], [1.0])):
+        with pytest.raises(ValueError, match=r"between 0 and 1|no number"):
+            event_calibration_error(probabilities, outcomes)
     few = calibration_error([0.9] * 5, [1.0] * 5)
     assert few is not None and few.clusters < FEW and (few.low, few.high) == (0, 1)
     with pytest.raises(ValueError, match="no side"):

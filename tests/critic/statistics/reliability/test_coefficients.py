@@ -198,3 +198,9 @@ def test_names_and_large_numbers_are_the_same_units() -> None:
 
 def alpha_of(ratings: Ratings) -> float | None:
     return coefficient(krippendorff(ratings, "interval"), ratings.number_of_units)
+
+
+def test_alpha_is_that_of_values_of_any_size() -> None:
+    matrix = table(9)
+    for size in (1e-200, 1e200):
+        assert alpha(matrix * size, "interval") == pytest.approx(alpha(matrix, "interval"), rel=1e-12)

@@ -57,6 +57,9 @@ def agreement(
     except ValueError as error:
         raise InputError(str(error), where=file) from None
     with told(as_json):
+        _print_others(Counter(timed.label.kind for timed in labels if timed.label.kind != chosen))
+        if settings.gold is not None and not known.keys() & {one.unit for one in own}:
+            say("none of the items with known answers (--gold) was labelled")
         for group, its in figures.items():
             _print(its, _of(group, len(figures)))
     if as_json:
@@ -99,6 +102,13 @@ def _known(gold: str | None, kind: str, column: str | None) -> dict[str, float]:
     return {one.unit: one.value for one in said(labels, kind)[0]}
 
 
+def _print_others(others: Mapping[str, int]) -> None:
+    """Say how many labels are of kinds that these figures are not of."""
+    if others:
+        counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(others.items()))
+        say(f"labels of other kinds are left out: {counted}; --kind takes another")
+
+
 def _print(figures: AgreementFigures, of: str) -> None:
     people = f"{len(figures.annotators):,} people{of}"
     title = f"{figures.labels:,} labels ({figures.kind}) of {figures.units:,} units by {people}"
@@ -127,7 +137,7 @@ def _print(figures: AgreementFigures, of: str) -> None:
 
 def _print_people(figures: AgreementFigures) -> None:
     table = Table(title=Text(f"people; accuracy by {figures.model}"), title_justify="left", box=box.SIMPLE)
-    for name in ("annotator", "labels", "with others", "accuracy", "kappa", "drift", "fatigue"):
+    for name in ("annotator", "labels", "with others", "accuracy", "gold", "kappa", "drift", "fatigue"):
         table.add_column(name, no_wrap=name != "annotator")
     most = sorted(figures.annotators, key=lambda one: -one.labels)
     for one in most[:NAMED]:
@@ -136,6 +146,7 @@ def _print_people(figures: AgreementFigures) -> None:
             f"{one.labels:,}",
             "-" if one.agreement is None else f"{one.agreement.estimate:.2f}",
             "-" if one.accuracy is None else f"{one.accuracy.estimate:.2f}",
+            "-" if one.gold is None else f"{one.gold.estimate:.2f}",
             "-" if one.informed.kappa is None else f"{one.informed.kappa.estimate:.2f}",
             "-" if one.drift is None else f"{one.drift.difference.estimate:+.2f} (p {one.drift.p:.2f})",
             "-" if one.fatigue is None else f"{one.fatigue.difference.estimate:+.2f} (p {one.fatigue.p:.2f})",

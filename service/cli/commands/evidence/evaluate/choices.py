@@ -47,7 +47,7 @@ def choices(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """Have a judge choose between right and wrong answers: how often it is right, and how sure."""
+    """Let a judge choose between right and wrong answers: how often it is right, and how certain."""
     file, out = settings.file, settings.out
     how = _format(settings.format, settings.principles)
     read = list(islice(read_rows(file, settings.column), settings.limit))

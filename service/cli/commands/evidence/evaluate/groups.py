@@ -16,7 +16,7 @@ from critic.statistics.alarms import OF_REPORT
 from critic.statistics.groups.aggregations import AGGREGATIONS, Profile
 from critic.statistics.groups.losers import Loss, WayOutcome, outcomes
 from critic.statistics.groups.support import Apart, apart
-from critic.statistics.intervals import Figure
+from critic.statistics.intervals import FEW, Figure
 from service.cli.given.config import ConfigFile
 from service.cli.given.expand import expand
 from service.cli.given.options import Json
@@ -32,7 +32,7 @@ def groups(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """Tell how far groups of annotators differ, and who loses under each way to decide for all; no model is asked."""
+    """Show how far groups of annotators differ, and who loses under each way of deciding for all. No model is asked."""
     names = settings.by or tuple(AGGREGATIONS)
     if unknown := [name for name in names if name not in AGGREGATIONS]:
         raise InputError(f"there is no way {unknown[0]!r}", where="--by", fix=f"There are {', '.join(AGGREGATIONS)}.")
@@ -65,16 +65,19 @@ def _comparisons(source: str, limit: int | None, column: str | None) -> tuple[li
 
 
 def _profile(labels: Iterable[Feedback], source: str) -> Profile:
-    """Scores of both answers, in the order of each item's first label; of a person's labels of an item the last."""
+    """Scores of both answers, in the order of each item's first label; of a person's labels of an item the last.
+
+    A name stands for one person in each group: groups that count their people from 1 share no one.
+    """
     orders: dict[str, list[str]] = {}
-    rows: dict[tuple[str, str], tuple[float, str]] = {}
+    rows: dict[tuple[str, str, str], float] = {}
     for label in labels:
         order = orders.setdefault(label.item, [response.text for response in label.responses])
         turned = label.in_order_of(order).label
         assert isinstance(turned, ComparisonLabel) and label.annotator is not None and label.group is not None
         first = turned.first_is_better
         assert first is not None
-        rows[label.item, label.annotator] = first, label.group
+        rows[label.item, label.group, label.annotator] = first
     if not rows:
         raise InputError(
             "no comparison has a group and an annotator",
@@ -82,10 +85,10 @@ def _profile(labels: Iterable[Feedback], source: str) -> Profile:
             fix="Give feedback with both: groups can't be told otherwise.",
         )
     places = {item: f"{place:09}" for place, item in enumerate(orders)}  # so that items keep the file's order
-    worths = [(first, 1 - first) for first, _ in rows.values()]
-    items = [places[item] for item, _ in rows]
-    groups = [group for _, group in rows.values()]
-    return Profile.of(worths, items, groups, [annotator for _, annotator in rows])
+    worths = [(first, 1 - first) for first in rows.values()]
+    items = [places[item] for item, _, _ in rows]
+    groups = [group for _, group, _ in rows]
+    return Profile.of(worths, items, groups, [f"{group}\0{annotator}" for _, group, annotator in rows])
 
 
 def _apart(profile: Profile) -> Apart:
@@ -146,10 +149,14 @@ def _said(loss: Loss) -> str:
     if loss.refusal:
         return loss.refusal
     parts = []
-    if (figure := loss.overruled) is not None:
+    if (figure := loss.overruled) is None:
+        parts.append("prefers neither answer of any item")
+    elif figure.is_of_few:
+        parts.append(f"prefers one answer of {figure.n:,} items: nothing can be said of fewer than {FEW}")
+    else:
         parts.append(f"overruled in {_percent(figure)}")
-    if loss.regret is not None:
-        parts.append(f"regret {loss.regret.estimate:.2f}")
+    if (regret := loss.regret) is not None:
+        parts.append(f"regret {regret.estimate:.2f} ({regret.low:.2f} to {regret.high:.2f}) of {regret.n:,}")
     return ", ".join(parts)
 
 

@@ -1,0 +1,56 @@
+"""Rows whose labels say of each step of one answer whether it is right: process rewards. No command learns from steps.
+
+TRL's stepwise supervision has ``completions`` (the steps) and ``labels``; PRM800K ``question`` with its ``problem``,
+and the steps within ``label``; ProcessBench ``steps``; Math-Shepherd the question, the steps and a mark after each in
+``input``, and in ``label`` the same with + and - for the marks.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from critic.files.shapes.base import Columns, Shape
+from critic.rows import RowError
+
+_MARK = " ки"  # Math-Shepherd's, after each step: a token that no English text has
+
+
+def refuse_steps(columns: Mapping[str, Any]) -> None:
+    """Raise `RowError` for a row of steps, where a command asks for answers and there are none."""
+    completions, label = columns.get("completions"), columns.get("label")
+    listed = _are_texts(completions) and "labels" in columns
+    if listed or _are_texts(columns.get("steps")) or (isinstance(label, dict) and "steps" in label):
+        raise _refusal()
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+
+
+def _refusal() -> RowError:
+    return RowError(
+        "step_labels",
+        "its labels are of the steps of one answer, and answers are judged and learnt from as a whole; give the steps "
+        "joined, as completion, with one label or rating",
+    )
+
+
+def _fits_problem(columns: Columns) -> bool:
+    question = columns.get("question")
+    return isinstance(question, dict) and isinstance(question.get("problem"), str)
+
+
+def _read_problem(columns: Columns, labels: bool) -> Columns:
+    return columns | {"question": columns["question"]["problem"]}
+
+
+def _fits_marked(columns: Columns) -> bool:
+    asked, label = columns.get("input"), columns.get("label")
+    return isinstance(asked, str) and isinstance(label, str) and _MARK in asked and _MARK not in label
+
+
+def _read_marked(columns: Columns, labels: bool) -> Columns:
+    raise _refusal()  # its input is no prompt: the answer stands in it
+
+
+PROBLEM = Shape("PRM800K", ("question",), _fits_problem, _read_problem, frozenset(("question",)))
+MARKED_STEPS = Shape("Math-Shepherd", ("input", "label"), _fits_marked, _read_marked, frozenset(("label",)))
