@@ -57,7 +57,7 @@ COLORS = {"grpo": "#2f6f9f", "online-dpo": "#c2573a"}
 
 def wanted(words: int) -> float:
     """Return the planted reward of an answer of so many ``words``."""
-    return 4 * math.exp2(-max((words - WORDS) / 10, (WORDS - words) / 3))
+    return 4 * float(math.exp2(-max((words - WORDS) / 10, (WORDS - words) / 3)))
 
 
 @dataclass(frozen=True)

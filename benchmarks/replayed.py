@@ -72,7 +72,7 @@ def _plain(batch: Any) -> dict[str, Any]:
     plain = {}
     for name in (field.name for field in fields(batch) if field.name != "spans"):
         plain[name] = getattr(batch, name).tolist()
-    plain["spans"] = [[span.start, span.end, [list(part) for part in span.ancestors]] for span in batch.spans]
+    plain["spans"] = [[span.start, span.end, list(map(list, span.ancestors))] for span in batch.spans]
     return plain
 
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from critic.files.row_prompt import readable, refuse_characters
 from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
+from critic.files.shapes.base import with_input
 from critic.files.turns import is_plain, plain_turns
 from critic.records import Message
 from critic.rows import RowError
@@ -67,7 +68,7 @@ def prompt_messages(columns: dict[str, Any]) -> Messages | None:
     if not isinstance(value, str):
         raise RowError("bad_prompt", f"{column} is neither a string nor a list of messages")
     if column == "instruction" and columns.get("input"):
-        value = f"{value}\n\n{columns['input']}"
+        value = with_input(value, columns["input"])
     refuse_characters(value)
     return (Message.of_text("user", value),)
 

@@ -80,6 +80,8 @@ def test_a_name_in_two_groups_is_two_people(tmp_path: Path) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = json.loads(cai(str(file), "--json", "--by", "mean").stdout)
     assert told["people"] == {"north": 20, "south": 20} and told["apart"]["p"] < 0.01
+    by_group = CliRunner().invoke(app, ["evaluate", "agreement", str(file), "--json"])
+    assert [one["labels"] for one in json.loads(by_group.stdout)["groups"] if one["group"]] == [480, 480]
 
 
 def test_items_of_one_group_alone_say_nothing_of_who_loses(tmp_path: Path) -> None:

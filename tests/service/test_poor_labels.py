@@ -222,14 +222,18 @@ def test_a_pair_that_is_repeated_is_one_observation(folder: Path) -> None:
 
 def test_items_of_one_label_lift_no_coefficient_over_its_floor(folder: Path) -> None:
     """60 items, 5 of which two people labelled: those five are what a coefficient rests on."""
-    write("labels.jsonl", [said(n, alternating(n)) for n in range(60)] + [said(n, "first", "bob") for n in range(5)])
+    rows = [said(n, alternating(n)) for n in range(60)]
+    rows += [said(n, "first", "bob") for n in range(5)]
+    write("labels.jsonl", rows)
     done = cai("evaluate", "agreement", "labels.jsonl", "--json")
     for figure in json.loads(done.stdout)["coefficients"].values():
         assert (figure["n"], figure["clusters"], figure["low"], figure["high"]) == (5, 5, -1, 1)
 
 
 def test_labels_of_other_kinds_and_gold_of_other_items_are_said(folder: Path) -> None:
-    write("labels.jsonl", [said(n, "first") for n in range(30)] + [rated(n, 3) for n in range(20)])
+    rows = [said(n, "first") for n in range(30)]
+    rows += [rated(n, 3) for n in range(20)]
+    write("labels.jsonl", rows)
     write("gold.jsonl", [said(n, "first") for n in range(100, 110)])
     output = cai("evaluate", "agreement", "labels.jsonl", "--gold", "gold.jsonl").output
     assert "left out: 20 rating" in output and "none of the items with known answers" in output

@@ -208,7 +208,7 @@ def test_several_rewards_are_added_or_normalised_each(policy: Path, tmp_path: Pa
     """The first prompt's rewards differ, the second's sums alone are the same, and the others' are the same in all."""
     more = [{"reward": "verify:max-words=1", "weight": 0.5}]
     by_prompt = [[(1.0, 0.0), (3.0, 4.0), (5.0, 2.0)], [(0.0, 8.0), (4.0, 0.0), (2.0, 4.0)], *2 * [[(1.0, 1.0)] * 3]]
-    gains = {}
+    gains: dict[str, list[list[float]]] = {}
     for combine in ("sum", "normalised"):
         settings = {"more_rewards": more, "combine": combine, "kl_coef": 0.0, "rule": "dapo"}
         trainer = online_trainer(GRPOTrainer, online_config(GRPOConfig, policy, tmp_path / combine, **settings))
@@ -216,17 +216,17 @@ def test_several_rewards_are_added_or_normalised_each(policy: Path, tmp_path: Pa
         assert all(s.reward == pytest.approx(s.parts[0] + 0.5 * s.parts[1]) for s in samples)
         for sample, (first, second) in zip(samples, chain.from_iterable(by_prompt), strict=True):
             sample.parts, sample.reward = (first, second), first + 0.5 * second
-        gains[combine] = [
-            [float(part[0]) for part in group.tokens["advantages"].split([len(s.ids) for s in group.samples])]
-            for group in trainer.measure(samples).groups
-        ]
+        gains[combine] = []
+        for group in trainer.measure(samples).groups:
+            parts = group.tokens["advantages"].split([len(s.ids) for s in group.samples])
+            gains[combine].append([float(part[0]) for part in parts])
         trainer.close()
     sums = np.array([1.0, 5.0, 6.0])
     assert gains["sum"] == [pytest.approx((sums - 4) / sums.std(ddof=1), abs=1e-3)]
-    of_first = np.array([-1, 0, 1]) + 0.5 * np.array([-1, 1, 0])
-    of_second = np.array([-1, 1, 0]) + 0.5 * np.array([1, -1, 0])
-    spread = np.concatenate([of_first, of_second, np.zeros(6)]).std(ddof=1)
-    assert gains["normalised"] == [pytest.approx(gain / spread, abs=1e-3) for gain in (of_first, of_second)]
+    one = np.array([-1, 0, 1]) + 0.5 * np.array([-1, 1, 0])
+    other = np.array([-1, 1, 0]) + 0.5 * np.array([1, -1, 0])
+    spread = np.concatenate([one, other, np.zeros(6)]).std(ddof=1)
+    assert gains["normalised"] == [pytest.approx(one / spread, abs=1e-3), pytest.approx(other / spread, abs=1e-3)]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from critic.evaluation.policy.matches import Match
 from critic.evaluation.policy.measured import HELD_OUT, Drift, MeasuredPolicies
 from critic.evaluation.policy.refusing.refusals import read
 from critic.evaluation.policy.tax import CHANCE
-from critic.statistics.intervals import FEW, Figure, Mean, Share
+from critic.statistics.intervals import FEW, Figure, Mean, Share, few
 from critic.statistics.policies.change import mean_change
 from critic.statistics.policies.gap import gap
 from critic.statistics.policies.length import length_controlled
@@ -339,8 +339,7 @@ def told(figure: Figure | None, least: float = -math.inf, most: float = math.inf
     if figure is None:
         return {"refusal": "Nothing was observed."}
     if figure.clusters < FEW:
-        return {"refusal": f"{figure.n} observations of {figure.clusters} prompts: too few to say anything.",
-                "n": figure.n, "clusters": figure.clusters}  # fmt: skip
+        return {"refusal": few(figure.clusters, "prompt"), "n": figure.n, "clusters": figure.clusters}
     plain = asdict(figure) | {"low": max(least, figure.low), "high": min(most, figure.high)}
     return {key: value if math.isfinite(value) else None for key, value in plain.items()}
 

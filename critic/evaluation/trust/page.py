@@ -12,6 +12,7 @@ from critic.pages.strips import Dot, Series, Strips
 from critic.statistics.intervals import Figure, few
 from critic.statistics.judges.leanings import Leaning
 from critic.statistics.judges.maps import Isotonic, Temperature
+from critic.statistics.reliability.coefficient import FEWEST
 
 NOTES = {
     "accuracy": "prefers the answer that most people prefer; people's ties are left out",
@@ -80,6 +81,13 @@ def too_few(prompts: int) -> str:
     return f"{prompts} prompt{'' if prompts == 1 else 's'}: too few"
 
 
+def limits(figure: Figure) -> str:
+    """What stands for an interval: a coefficient of agreement has none below `FEWEST` prompts."""
+    if (figure.low, figure.high) == (-1, 1):
+        return f"fewer than {FEWEST} prompts"
+    return f"{figure.low:.3f} to {figure.high:.3f}"
+
+
 def notes(figures: TrustFigures) -> Iterator[str]:
     """Yield what a reader must know before any figure."""
     if note := few(figures.prompts, "prompt"):
@@ -111,8 +119,7 @@ def _rows(figures: TrustFigures) -> Iterator[tuple[str, str, str, str, str]]:
         if figure.is_of_few:
             yield name, "-", too_few(figure.clusters), f"{figure.n:,}", note
             continue
-        limits = f"{figure.low:.3f} to {figure.high:.3f}"
-        yield name, f"{figure.estimate:.3f}", limits, f"{figure.n:,}", note
+        yield name, f"{figure.estimate:.3f}", limits(figure), f"{figure.n:,}", note
 
 
 def _accuracy(figures: TrustFigures) -> Strips | None:

@@ -84,7 +84,8 @@ def unpacked_bytes(path: "AnyPath", name: str) -> int:
             members = archive.infolist()
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise InputError(f"not an XLSX file: {error}", where=name) from None
-    size, packed = sum(member.file_size for member in members), sum(member.compress_size for member in members)
+    size = sum(member.file_size for member in members)
+    packed = sum(member.compress_size for member in members)
     limit = min(UNPACKED, max(PACKED_WELL, MOST_RATIO * packed))
     if size > limit:
         raise InputError(f"unpacked it has {size:,} bytes; the limit is {limit:,}", where=name)

@@ -75,9 +75,22 @@ def is_read(name: str) -> bool:
 
 PROMPTS_IN = f"{', '.join(PROMPTS)}, conversations or history"
 ANSWERS_IN = "responses, or chosen and rejected, or response_a and response_b, output_1 and output_2 and the like"
-_SIDES = (("chosen", "rejected"), ("human_ref_a", "human_ref_b"), ("preferred_output", "non_preferred_output"))
-_ASKING = {*PROMPTS, *NAMES, "history", "chosen", "responses"}
-_ANSWERING = {"responses", "generations", "completions", "answers", "completion", *SINGLE.columns, *NAMES, "messages"}
+_SIDES = (
+    *(("chosen", "rejected"), ("human_ref_a", "human_ref_b"), ("preferred_output", "non_preferred_output")),
+    *(("edited_response", "original_response"), ("good_edited_response", "bad_edited_response")),
+)
+_ASKING = {*PROMPTS, *NAMES, "history", "context", "chosen", "responses"}
+_ANSWERING = {
+    "responses",
+    "generations",
+    "completions",
+    "answers",
+    "completion",
+    *SINGLE.columns,
+    *NAMES,
+    "messages",
+    "steps",
+}
 
 
 def gives_prompts(names: Iterable[str]) -> bool:

@@ -79,6 +79,11 @@ def preference(sides: tuple[Any, Any], better: int | None) -> Columns:
     return {"chosen": first, "rejected": second, **tie}
 
 
+def with_input(instruction: str, given: object) -> str:
+    """Return an instruction with the input that stands beside it; that alone where the instruction says nothing."""
+    return f"{instruction}\n\n{given}" if instruction.strip() else str(given)
+
+
 def no_label(name: str, value: object, expected: str) -> RowError:
     """Return the refusal of a label that is missing, or is none."""
     if value is None:

@@ -1,9 +1,9 @@
 """Answers in columns of their own: ``response_a`` and ``response_b``, ``output_1``, ``response_0`` to ``response_N``.
 
-Which of two is better may stand beside them: as ``better_response_id`` (0 or 1), ``preference`` (1, 2, or 1.5 for
-neither), ``overall_preference`` or ``preference_strength`` (below 0: the first), ``winner`` (a or b, also as model_a;
-tie), or a column for each outcome (``winner_model_a``, ``winner_model_b``, ``winner_tie``), or as a ``label`` such
-as ``A>B``.
+Which of two is better may stand beside them: as ``better_response_id`` (0 or 1), ``preference`` (1, 2, 1.5 for
+neither, or between them as AlpacaEval's weighted judges say how probable the second is), ``overall_preference`` or
+``preference_strength`` (below 0: the first), ``winner`` (a or b, also as model_a; tie), or a column for each outcome
+(``winner_model_a``, ``winner_model_b``, ``winner_tie``), or as a ``label`` such as ``A>B``.
 """
 
 import re
@@ -52,7 +52,7 @@ def _read(columns: Columns, labels: bool) -> Columns:
     if len(answers) != 2:
         raise RowError("no_label", f"nothing says which is better, and {len(answers)} of two answers are there")
     better = preference((answers[0], answers[1]), _better(columns))
-    return read | dict.fromkeys(("responses", "models", *LABELS)) | better | _tie_kind(columns)
+    return read | dict.fromkeys(("responses", "models", *LABELS)) | better | _chance(columns) | _tie_kind(columns)
 
 
 def _better(columns: Columns) -> int | None:
@@ -70,8 +70,8 @@ def _better(columns: Columns) -> int | None:
             return whole(value)
         case "preference" if whole(value) in (1, 2):
             return (whole(value) or 0) - 1
-        case "preference" if number(value) == 1.5:
-            return None
+        case "preference" if 1 < (between := number(value) or 0) < 2:
+            return None if between == 1.5 else int(between > 1.5)
         case "overall_preference" | "preference_strength" if (strength := number(value)) is not None:
             return None if strength == 0 else int(strength > 0)
         case "winner" if isinstance(value, str):
@@ -98,6 +98,14 @@ def _flagged(columns: Columns) -> int | None:
     if len(said) != 1:
         raise RowError("no_label", f"{len(said)} of {', '.join(_FLAGS)} are 1; expected one")
     return said[0] if said[0] < 2 else None
+
+
+def _chance(columns: Columns) -> Columns:
+    """Return the probability of the better answer, where a ``preference`` between 1 and 2 says so."""
+    between = number(columns.get("preference"))
+    if between is None or not 1 < between < 2 or "better_response_id" in columns:
+        return {}
+    return {"probability": 0.5 + abs(between - 1.5)}
 
 
 def _tie_kind(columns: Columns) -> Columns:

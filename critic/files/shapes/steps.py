@@ -35,12 +35,18 @@ def _refusal() -> RowError:
 
 
 def _fits_problem(columns: Columns) -> bool:
+    return _asked(columns) is not None
+
+
+def _asked(columns: Columns) -> str | None:
+    """Return the text of a question that is an object: ``problem``, or ``full_text`` as WebGPT's comparisons have."""
     question = columns.get("question")
-    return isinstance(question, dict) and isinstance(question.get("problem"), str)
+    texts = [question.get(name) for name in ("problem", "full_text")] if isinstance(question, dict) else []
+    return next((text for text in texts if isinstance(text, str)), None)
 
 
 def _read_problem(columns: Columns, labels: bool) -> Columns:
-    return columns | {"question": columns["question"]["problem"]}
+    return columns | {"question": _asked(columns)}
 
 
 def _fits_marked(columns: Columns) -> bool:
@@ -52,5 +58,5 @@ def _read_marked(columns: Columns, labels: bool) -> Columns:
     raise _refusal()  # its input is no prompt: the answer stands in it
 
 
-PROBLEM = Shape("PRM800K", ("question",), _fits_problem, _read_problem, frozenset(("question",)))
+PROBLEM = Shape("PRM800K", ("question", "steps"), _fits_problem, _read_problem, frozenset(("question",)))
 MARKED_STEPS = Shape("Math-Shepherd", ("input", "label"), _fits_marked, _read_marked, frozenset(("label",)))

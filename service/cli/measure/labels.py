@@ -1,6 +1,7 @@
 """People's labels in a file, as the commands that look at people read them: any kind, with who gave them, and when."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,8 @@ AT = ("created_at", "at", "time", "timestamp")
 def read_labels(source: str, column: str | None) -> tuple[list[Timed], list[Broken]]:
     """Return the labels of a file, a folder or a data set, and the rows that are none. Raises `InputError`.
 
-    Rows of feedback are read as they are; rows of any other shape as labels by people.
+    Rows of feedback are read as they are; rows of any other shape as labels by people. A name that stands in several
+    groups is a person in each: groups often count their people from 1.
     """
     named = naming(column)
     columns = Naming(lambda name: name in AT or named.known(name), named.given)
@@ -37,7 +39,26 @@ def read_labels(source: str, column: str | None) -> tuple[list[Timed], list[Brok
     if not labels:
         first = f"; the first: {refused[0].detail}" if refused else ""
         raise InputError(f"no row holds a label{first}", where=source, fix="Give feedback, or chosen and rejected.")
-    return labels, refused
+    return _named_apart(labels), refused
+
+
+def _named_apart(labels: list[Timed]) -> list[Timed]:
+    groups: dict[str, set[str]] = {}
+    for timed in labels:
+        label = timed.label
+        if label.source == "human" and label.annotator is not None and label.group is not None:
+            groups.setdefault(label.annotator, set()).add(label.group)
+    shared = {name for name, own in groups.items() if len(own) > 1}
+    return [_with_group(timed) if timed.label.annotator in shared else timed for timed in labels]
+
+
+def _with_group(timed: Timed) -> Timed:
+    """The label with the group behind its annotator's name."""
+    label = timed.label
+    if label.source != "human":
+        return timed
+    name = f"{label.annotator} ({label.group or 'no group'})"
+    return replace(timed, label=label.model_copy(update={"annotator": name}))
 
 
 def _labels(columns: dict[str, Any], where: str) -> Iterator[Timed]:

@@ -231,6 +231,17 @@ PAIRS = [
         "empty_answer",
         generate=[ASK],
     ),
+    compared(
+        "AlpacaEval, a weighted preference",
+        {"instruction": ASK, "output_1": ROBIN, "generator_1": "m1", "output_2": EMU, "preference": 1.98},
+        judge=[[ROBIN, EMU]],
+    ),
+    unlabelled(
+        "WebGPT", {"question": {"dataset": "own", "full_text": ASK}, "answer_0": EMU, "score_0": 1.0, "answer_1": ROBIN}
+    ),
+    compared(
+        "an input whose instruction is empty", {"instruction": "", "input": ASK, "chosen": EMU, "rejected": ROBIN}
+    ),
     compared("HelpSteer 3, an edit", EDIT),
     one_sided("HelpSteer 3, an edit of nothing", EDIT | {"original_response": None}),
     compared(

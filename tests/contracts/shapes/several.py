@@ -47,6 +47,7 @@ HELPSTEER = [
 
 HELPSTEER_LABELS: list[Any] = [("rating", value, (0, 4), EMU, name) for name, value in HELPFUL.items()]
 HELPSTEER_LABELS += [("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL]
+COMPLETIONS = [completion(place, text) for place, text in enumerate(ORDERED)]
 SEVERAL = [
     unlabelled(
         "many answers", {"prompt": ASK, "response_0": EMU, "response_1": ROBIN, "response_2": KIWI}, judge=[ORDERED]
@@ -83,7 +84,7 @@ SEVERAL = [
     ),
     Case(
         "NeMo RL, three completions",
-        [{"context": [user()], "completions": [completion(place, text) for place, text in enumerate(ORDERED)]}],
+        [{"context": [user()], "completions": COMPLETIONS}],
         generate=[ASK],
         judge=[ORDERED],
         evaluate=[[EMU, ROBIN], [EMU, KIWI], [ROBIN, KIWI]],

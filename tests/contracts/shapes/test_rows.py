@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from base.errors import InputError
 from critic.files.inputs import read_labelled, read_pairs, read_prompts
 from critic.files.shapes import SHAPES
+from critic.records import Line, Quarantined
 from tests.contracts.shapes.cases import CASES
 from tests.contracts.shapes.commands import answers, lines, said, written
 from tests.contracts.shapes.pairs import AB
@@ -137,6 +140,39 @@ def test_a_shape_is_asked_wherever_it_fits() -> None:
 
 def test_a_case_has_a_name_of_its_own_and_there_are_enough() -> None:
     assert len({case.name for case in CASES}) == len(CASES) >= 60
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_table_is_read_as_its_rows(case: Case, tmp_path: Path) -> None:
+    """Of a table only the columns that some shape knows are read, and none is refused that holds what is asked for."""
+    rows = [row for row in case.rows if isinstance(row, dict) and row]
+    try:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return  # values of several types in one place
+    if not rows or "images" in rows[0]:
+        return  # pictures are not taken out of tables
+    uncut: dict[str, Any] = {"truncate": False}
+    for reader, expected, more in (
+        (read_prompts, case.generate, uncut),
+        (read_pairs, case.judge, uncut),
+        (read_labelled, case.evaluate, {}),
+    ):
+        try:
+            lines = list(reader(str(tmp_path / "in.parquet"), max_chars=999, **more))
+        except InputError:  # that no column can be used, told once and not for each row
+            assert all(isinstance(one, str) and not one.endswith(ASK) for one in expected)
+            continue
+        taken = [line for line in lines if isinstance(line, Line)]
+        refused = [line.reason for line in lines if isinstance(line, Quarantined)]
+        assert len(taken) == sum(not isinstance(one, str) or one.endswith(ASK) for one in expected)
+        assert refused == [one for one in expected if isinstance(one, str) and not one.endswith(ASK)]
+
+
+def test_how_probable_a_weighted_preference_is_stays_its_label(tmp_path: Path) -> None:
+    row = {"instruction": ASK, "output_1": EMU, "output_2": ROBIN, "preference": 1.25}
+    [pair] = read(written(rows_of([row]), tmp_path), (Pair,)).examples
+    assert isinstance(pair, Pair) and (pair.chosen, pair.probability) == (EMU, 0.75)
 
 
 def test_a_history_that_is_no_list_of_pairs_is_refused(tmp_path: Path) -> None:

@@ -121,7 +121,9 @@ def test_wins_of_groups_stay_apart() -> None:
 def test_what_was_not_read_is_counted_and_few_prompts_are_a_sentence() -> None:
     matches = [Match(i, 0, 1, 0, None, None if i else 1.0, 3) for i in range(30)]
     own = figures(measured(matches={HELD_OUT: matches}))["wins"][HELD_OUT]["trained"]["all"]
-    assert own["unread"] == 29 and "too few" in own["win rate"]["refusal"] and "refusal" in own["length-controlled"]
+    assert (
+        own["unread"] == 29 and "fewer than 20" in own["win rate"]["refusal"] and "refusal" in own["length-controlled"]
+    )
 
 
 def test_drift_is_the_mean_log_ratio_and_perplexity_the_exponent_of_the_surprise() -> None:

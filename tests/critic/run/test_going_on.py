@@ -9,6 +9,7 @@ import pytest
 
 from base.errors import InputError
 from critic.files import inputs
+from critic.files.row_messages import prompt_messages
 
 from .run_bench import CALLS_A_ROW, Bench
 
@@ -70,7 +71,7 @@ def test_a_prompt_that_comes_twice_is_answered_once_and_named(bench: Bench) -> N
 
 def test_a_resumed_run_reads_only_the_rows_that_have_no_result(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.script = {"fail": {"every": 100, "how": "raise"}}
-    parse, read = inputs.prompt_messages, list[object]()
+    parse, read = prompt_messages, list[object]()
 
     def counted(columns: dict[str, Any]) -> Any:
         read.append(columns)

@@ -6,7 +6,7 @@ have it, a list of questions with their answers. Rows come here when the other s
 
 from typing import Any
 
-from critic.files.shapes.base import PROMPTS, Columns, Shape
+from critic.files.shapes.base import PROMPTS, Columns, Shape, with_input
 from critic.files.turns import role_of
 from critic.messages import join_parts
 from critic.rows import RowError
@@ -81,7 +81,7 @@ def _asked(columns: Columns, name: str) -> list[Any]:
     if not isinstance(value, str):
         raise RowError("bad_prompt", f"{name} is neither a string nor a list of messages")
     more = columns.get("input") if name == "instruction" else None
-    return [{"role": "user", "content": f"{value}\n\n{more}" if more else value}]
+    return [{"role": "user", "content": with_input(value, more) if more else value}]
 
 
 def _is_system(turn: object) -> bool:

@@ -15,7 +15,7 @@ from critic.certificates.gate import require
 from critic.certificates.origins import origins
 from critic.engine import RunStopped
 from critic.evaluation.trust.figures import TrustFigures, judge_figures
-from critic.evaluation.trust.page import judge_page, notes, too_few
+from critic.evaluation.trust.page import judge_page, limits, notes, too_few
 from critic.evaluation.trust.people import People
 from critic.run.folder.results import replace_text
 from critic.settings.measuring import CertifySettings
@@ -150,7 +150,7 @@ def _print(made: Certificate, figures: TrustFigures, file: Path, *, err: bool) -
         if figure.is_of_few:
             say(f"  {name:36}- ({too_few(figure.clusters)})", err=err)
         else:
-            say(f"  {name:36}{figure.estimate:.3f} ({figure.low:.3f} to {figure.high:.3f}), n = {figure.n:,}", err=err)
+            say(f"  {name:36}{figure.estimate:.3f} ({limits(figure)}), n = {figure.n:,}", err=err)
     for note in notes(figures):
         say(clean(f"warning: {note}"), err=err)
     say("It does not cover:", err=err)

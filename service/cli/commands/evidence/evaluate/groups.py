@@ -65,19 +65,16 @@ def _comparisons(source: str, limit: int | None, column: str | None) -> tuple[li
 
 
 def _profile(labels: Iterable[Feedback], source: str) -> Profile:
-    """Scores of both answers, in the order of each item's first label; of a person's labels of an item the last.
-
-    A name stands for one person in each group: groups that count their people from 1 share no one.
-    """
+    """Scores of both answers, in the order of each item's first label; of a person's labels of an item the last."""
     orders: dict[str, list[str]] = {}
-    rows: dict[tuple[str, str, str], float] = {}
+    rows: dict[tuple[str, str], tuple[float, str]] = {}
     for label in labels:
         order = orders.setdefault(label.item, [response.text for response in label.responses])
         turned = label.in_order_of(order).label
         assert isinstance(turned, ComparisonLabel) and label.annotator is not None and label.group is not None
         first = turned.first_is_better
         assert first is not None
-        rows[label.item, label.group, label.annotator] = first
+        rows[label.item, label.annotator] = first, label.group
     if not rows:
         raise InputError(
             "no comparison has a group and an annotator",
@@ -85,10 +82,10 @@ def _profile(labels: Iterable[Feedback], source: str) -> Profile:
             fix="Give feedback with both: groups can't be told otherwise.",
         )
     places = {item: f"{place:09}" for place, item in enumerate(orders)}  # so that items keep the file's order
-    worths = [(first, 1 - first) for first in rows.values()]
-    items = [places[item] for item, _, _ in rows]
-    groups = [group for _, group, _ in rows]
-    return Profile.of(worths, items, groups, [f"{group}\0{annotator}" for _, group, annotator in rows])
+    worths = [(first, 1 - first) for first, _ in rows.values()]
+    items = [places[item] for item, _ in rows]
+    groups = [group for _, group in rows.values()]
+    return Profile.of(worths, items, groups, [annotator for _, annotator in rows])
 
 
 def _apart(profile: Profile) -> Apart:
