@@ -123,7 +123,9 @@ RIVERS = workbook(("id", "prompt"), (1, "Name a river."))
 
 
 @pytest.mark.parametrize(
-    ("format", "content"), [("xlsx", RIVERS), ("tsv.gz", gzip.compress(b"id\tprompt\n1\tName a river.\n"))]
+    ("format", "content"),
+    [("xlsx", RIVERS), ("tsv.gz", gzip.compress(b"id\tprompt\n1\tName a river.\n"))],
+    ids=["workbook", "packed"],  # contents hold the time: two workers would name a test differently
 )
 async def test_uploads_may_be_whatever_commands_read(format: str, content: bytes, api: Api, tmp_path: Path) -> None:
     made = await api.admin.post(f"/v1/uploads?format={format}", content=content)
