@@ -23,8 +23,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
 ACCURACY := runs/accuracy
-# Three more than two cores: many tests wait for a disk or a process. tests/together.py says what keeps to one worker.
-WORKERS := --numprocesses 5
+# Two more than two cores; with three more, 24 GiB of memory do not suffice. tests/together.py says what keeps to one worker.
+WORKERS := --numprocesses 4
 # Tests start hundreds of processes. In a container that tells Python to write no bytecode, each would compile all that
 # it imports, vLLM's thousands of files among it.
 export PYTHONDONTWRITEBYTECODE :=

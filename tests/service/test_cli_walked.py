@@ -242,11 +242,14 @@ def test_json_of_a_server_and_of_its_database(cai: Cai, stage: Path, monkeypatch
 
 
 CODE = """
-import os, signal, sys
+import os, signal, sys, time
 import service.cli, service.cli.commands.sources.constitution as constitution
+def stop(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)  # another thread may take the signal, and Python's own comes to know of it a little later
 if "--stop" in sys.argv:
     sys.argv.remove("--stop")
-    constitution.load = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+    constitution.load = stop
 service.cli.main()
 """
 
