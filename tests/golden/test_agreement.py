@@ -85,9 +85,8 @@ def _labels(row: dict[str, object]) -> list[str]:
 def test_tulu(cai_data: Path) -> None:
     given = golden(cai_data, "agreement")
     strict, relaxed, kappa, acceptable = next(numbers for what, numbers in given.items() if what.startswith("Tulu"))
-    book = openpyxl.load_workbook(cai_data / "tulu/eval_annotations_tulu_1.xlsx", read_only=True)
-    head, *lines = book["sheet"].iter_rows(values_only=True)
-    book.close()
+    with (cai_data / "tulu/eval_annotations_tulu_1.xlsx").open("rb") as file:
+        head, *lines = openpyxl.load_workbook(file, read_only=True)["sheet"].iter_rows(values_only=True)
     rows = [dict(zip(head, line, strict=True)) for line in lines if line[0] is not None]
     items: dict[object, list[dict[Any, Any]]] = {}
     for row in sorted(rows, key=lambda row: str(row["timestamp"])):

@@ -104,7 +104,9 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(
 
 
 @pytest.mark.parametrize("kind", ["sft", "reward"])
-def test_adapters_are_merged_into_the_model_that_is_left(kind: str, policy: Path, tmp_path: Path) -> None:
+def test_adapters_are_merged_into_the_model_that_is_left(
+    kind: str, policy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Loaded without any adapter, it has the loss that the run ended with; and the adapter lies beside it."""
     settings = run_settings(kind, policy, tmp_path / "out", tmp_path) | {"max_steps": 4, "learning_rate": 0.01}
     trained = run.train(KINDS[kind](**(settings | {"lora": ADAPTERS})))
@@ -115,6 +117,7 @@ def test_adapters_are_merged_into_the_model_that_is_left(kind: str, policy: Path
     assert merged.evaluate()["eval_loss"] == pytest.approx(trained.figures["eval_loss"], rel=1e-4)
     untouched = build(trainer, config_of(config, policy, tmp_path / "again"), examples(kind), held_out.examples)
     assert abs(untouched.evaluate()["eval_loss"] - trained.figures["eval_loss"]) > 1e-3
+    assert "padded" not in caplog.text  # whatever adapters put around a head, rows are packed
 
 
 def test_a_finished_run_is_left_as_it_is(policy: Path, tmp_path: Path) -> None:

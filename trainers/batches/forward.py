@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from critic.local.trees import attention
 from critic.local.trees.flex import tree_plan
 from critic.local.trees.normaliser import log_probabilities
-from critic.local.trees.prefix_tree import Head, output_head, run, vocabulary_head
+from critic.local.trees.prefix_tree import Head, run, score_head, vocabulary_head
 from trainers.batches.packing import Batch, Packed, Padded
 
 _LOGITS_AT_ONCE = 1 << 26
@@ -111,7 +111,7 @@ def attending(model: PreTrainedModel, kind: str | None = None) -> Iterator[None]
 
 def _scores(model: PreTrainedModel, hidden_AD: Tensor) -> Tensor:
     """Return the rewards of each answer, ``[A, heads]``, in float32."""
-    scores: Tensor = output_head(model)(hidden_AD)
+    scores: Tensor = score_head(model)(hidden_AD)
     return scores.float()
 
 

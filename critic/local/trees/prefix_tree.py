@@ -75,12 +75,16 @@ def _decoder(model: PreTrainedModel) -> nn.Module:
 
 
 def output_head(model: PreTrainedModel) -> nn.Linear:
-    """Return the layer from hidden states to the vocabulary's logits, or to a reward model's scores.
-
-    That is named ``score``, but by CTRL.
-    """
-    head = model.get_output_embeddings() or getattr(model, "score", None) or model.classifier
+    """Return the layer from hidden states to the vocabulary's logits, or to a reward model's scores."""
+    head = model.get_output_embeddings() or score_head(model)
     assert isinstance(head, nn.Linear)
+    return head
+
+
+def score_head(model: PreTrainedModel) -> nn.Module:
+    """Return what makes a reward model's scores of hidden states: a linear layer, or what adapters put around it."""
+    head = getattr(model, "score", None) or model.classifier  # CTRL's name
+    assert isinstance(head, nn.Module)
     return head
 
 

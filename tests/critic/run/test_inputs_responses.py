@@ -72,13 +72,15 @@ def test_equal_responses_are_left_to_the_pipeline(tmp_path: Path) -> None:
     assert [r.text for r in read(line).item.responses] == ["same", "same", ""]
 
 
-def test_real_judge_sets_are_read_whole(cai_data: Path) -> None:
-    for name in ("FairEval", "LLMEval^2", "MT-Bench"):
+def test_real_judge_sets_are_read_but_for_an_answer_that_is_empty(cai_data: Path) -> None:
+    for name, is_whole in (("FairEval", True), ("LLMEval^2", False), ("MT-Bench", True)):
         path = cai_data / "llmbar_dev" / name / "dataset.json"
         rows = json.loads(path.read_text())
-        lines = [read(line) for line in read_pairs(str(path), max_chars=10**6, truncate=False)]
+        lines = list(read_pairs(str(path), max_chars=10**6, truncate=False))
+        if not is_whole:
+            assert refused(lines.pop(169)).reason == "empty_answer" and not rows.pop(169)["output_2"].strip()
         expected = [row["output_2"] for row in rows]
-        assert [line.item.responses[1].text for line in lines] == expected
+        assert [read(line).item.responses[1].text for line in lines] == expected
 
 
 def test_labelled_rows_need_a_better_and_a_worse_answer(tmp_path: Path) -> None:

@@ -110,8 +110,9 @@ def _winner(comparison: Feedback) -> str:
 
 def _winners(path: Path) -> Counter[str]:
     """How often each model won, straight from the sheet."""
-    sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
-    header, *rows = sheet.iter_rows(values_only=True)
+    with path.open("rb") as file:
+        sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
+        header, *rows = sheet.iter_rows(values_only=True)
     won: Counter[str] = Counter()
     for cells in rows:
         row = dict(zip(map(str, header), cells, strict=True))
