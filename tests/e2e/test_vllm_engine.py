@@ -200,7 +200,8 @@ async def test_a_read_that_is_impossible_says_so(vllm_engine: RemoteEngine, tree
 
 async def test_a_cancelled_request_is_not_written_on(vllm_engine: RemoteEngine) -> None:
     writing = asyncio.create_task(vllm_engine.complete(ask("Count to a million.", max_tokens=1900, temperature=0.0)))
-    await until(lambda: vllm_engine.unfinished() == 1)
+    await until(lambda: vllm_engine.unfinished() == 1 or writing.done())
+    assert not writing.done(), writing.exception() or writing.result()  # else there is nothing to cancel
     writing.cancel()
     await until(lambda: vllm_engine.unfinished() == 0)
 
