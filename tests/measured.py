@@ -12,7 +12,7 @@ import pytest
 from tests.together import SLOW, listed
 
 AT_MOST = 0.1  # seconds of processor time, of the test and of processes that it waited for
-TOGETHER = 0.2  # of all cases of a test: `make check` has a minute, on two cores
+TOGETHER = 0.1  # of all cases of a test: `make check` has a minute, on two cores
 
 _spent_by: dict[str, float] = defaultdict(float)
 _slow: set[str] = set()
