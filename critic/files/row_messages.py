@@ -1,7 +1,7 @@
 """A row's messages: its prompt's, and those of each answer, with the turns that stand before it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from critic.files.row_prompt import readable, refuse_characters
 from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
 from critic.files.shapes.base import with_input
-from critic.files.turns import is_plain, plain_turns
+from critic.files.turns import is_plain, plain_turns, texts_in
 from critic.records import Message
 from critic.rows import RowError
 
@@ -78,7 +78,7 @@ def _messages(values: list[Any], reason: str) -> Messages:
     if all(map(is_plain, values)):
         return _of_plain(values)
     turns = plain_turns(values)
-    refuse_characters(*_texts(turns))
+    refuse_characters(*texts_in(turns))
     try:
         return tuple(Message.model_validate(turn) for turn in turns)
     except ValidationError as error:
@@ -88,15 +88,6 @@ def _messages(values: list[Any], reason: str) -> Messages:
 def _of_plain(turns: list[dict[str, Any]]) -> Messages:
     refuse_characters(*[turn["content"] for turn in turns])
     return tuple([Message.of_text(turn["role"], turn["content"]) for turn in turns])
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Yield all strings in ``value``."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
 
 
 def listed_value(columns: dict[str, Any], name: str) -> Any:

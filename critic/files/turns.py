@@ -6,7 +6,7 @@ refused.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from critic.files.blocks import in_turns, thoughts
@@ -161,3 +161,12 @@ def unread_keys(value: Any) -> Iterable[str]:
         for turn in value:
             if isinstance(turn, dict) and role_of(turn) is not None:
                 yield from (key for key, held in turn.items() if key not in _READ and held not in (None, [], ""))
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Yield all strings in ``value``, a text or lists and objects of them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(inner)

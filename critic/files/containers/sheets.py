@@ -82,7 +82,7 @@ def unpacked_bytes(path: "AnyPath", name: str) -> int:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # the third: a newer kind of ZIP
         raise InputError(f"not an XLSX file: {error}", where=name) from None
     size = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)

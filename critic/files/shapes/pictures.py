@@ -3,10 +3,8 @@
 LLaMA-Factory and TRL write them so. Without its picture such a prompt is another one, and only texts are read.
 """
 
-from collections.abc import Iterator
-from typing import Any
-
 from critic.files.shapes.base import PROMPTS, Columns, Shape
+from critic.files.turns import texts_in
 from critic.rows import RowError
 
 _MEDIA = ("images", "image", "audios", "audio", "videos", "video")
@@ -17,16 +15,8 @@ _ASKING = (*PROMPTS, "conversations", "conversation", "context")
 def _fits(columns: Columns) -> bool:
     if not any(columns.get(name) for name in _MEDIA):
         return False
-    texts = list(_texts([columns.get(name) for name in _ASKING]))
+    texts = list(texts_in([columns.get(name) for name in _ASKING]))
     return any(mark in text for text in texts for mark in _MARKS)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | dict):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
 
 
 def _read(columns: Columns, labels: bool) -> Columns:

@@ -28,8 +28,9 @@ def chat(*more: dict[str, Any]) -> list[dict[str, Any]]:
 
 def line(row: dict[str, Any], folder: Path, reader: Any = read_prompts) -> Line | Quarantined:
     (folder / "in.jsonl").write_text(json.dumps(row))
-    [read] = reader(str(folder / "in.jsonl"), max_chars=999, truncate=False)
-    return read  # type: ignore[no-any-return]  # JSON
+    lines: list[Line | Quarantined] = list(reader(str(folder / "in.jsonl"), max_chars=999, truncate=False))
+    [only] = lines
+    return only
 
 
 def test_calls_and_results_are_turns_and_thoughts_are_counted(tmp_path: Path) -> None:
