@@ -152,5 +152,8 @@ def test_commands_that_are_shown_have_the_options_they_are_shown_with() -> None:
         known = {name for option in command.params for name in option.opts}
         given = {word.strip("[]").partition("=")[0] for word in words if re.match(r"\[?--\w", word)}
         assert given <= known, (words, given - known)
+        # What is shown with settings is shown whole: it can be typed as it stands.
+        if path[0] == "train":
+            assert "--config" in given or len(words) < 4, words
         with_options += bool(given)
     assert with_options > 20
