@@ -80,7 +80,7 @@ async def test_an_answer_is_feedback_in_the_items_own_order(api: Api) -> None:
     assert progress == {"items": 12, "done": 12, "labels": 12, "leased": 0, "skips": {}}
 
 
-async def test_the_order_is_the_annotators_own_and_stays(api: Api) -> None:
+def test_the_order_is_the_annotators_own_and_stays() -> None:
     orders = {order(f"task {i}", "ada", 3) for i in range(60)}
     assert len(orders) == 6
     assert order("task", "ada", 3) == order("task", "ada", 3)
