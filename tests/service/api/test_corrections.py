@@ -191,8 +191,8 @@ async def test_times_are_bounded(api: Api, seconds: Any) -> None:
 
 
 async def test_principles_are_turned_back_and_are_the_constitutions(api: Api) -> None:
-    people = [await api.labeller(f"Ada {number}") for number in range(14)]  # one order for all: 1 of 8,192 times
-    id = await project(api, 1, labels_per_item=14, constitution=CONSTITUTION.name, by_principle=True)
+    people = [await api.labeller(f"Ada {number}") for number in range(20)]  # one order for all: 1 of 500,000 times
+    id = await project(api, 1, labels_per_item=20, constitution=CONSTITUTION.name, by_principle=True)
     seen = set()
     for person in people:
         task = await leased(person, id)
