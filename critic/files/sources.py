@@ -19,6 +19,7 @@ from base.errors import InputError
 from base.hub_client import patient
 from critic.files.containers.columnar import by_columns, unwrapped, within
 from critic.files.containers.delimited import as_cells, delimited, separator_of
+from critic.files.containers.nested import unfolded
 from critic.files.containers.packed import PACKED, as_text, ending, open_text, rejoined
 from critic.files.containers.sheets import sheet_rows
 from critic.files.containers.tables import dataset, parquet
@@ -30,6 +31,7 @@ from critic.rows import (
     OpenInput,
     Parse,
     Raw,
+    RowError,
     Unread,
     each_line,
     from_json,
@@ -136,9 +138,11 @@ def _named(read: Unread, naming: Naming) -> Raw | Broken:
     if isinstance(row, Broken):
         return row
     try:
-        named = naming.of_row(row.columns)
+        named = unfolded(naming.of_row(row.columns))
     except NamingError as error:
         return Broken(row.where, "bad_columns", str(error))
+    except RowError as error:
+        return Broken(row.where, error.reason, error.detail)
     return row if named is row.columns else Raw(row.where, named)
 
 
@@ -226,10 +230,16 @@ def _guessed(file: BinaryIO, name: str, naming: Naming) -> Iterator[Unread]:
 
 
 def _begins_json(line: bytes) -> bool:
-    """Whether a first line is the beginning of JSON of several lines, or an array of objects that are no messages."""
+    """Whether a first line is the beginning of JSON of several lines, or an array of objects that are no messages.
+
+    Or a whole table in one line, by its columns: pandas writes it so where nobody asks for lines.
+    """
     start = line.strip()
     if start in (b"[", b"{", b"[{"):
         return True
+    if start.startswith(b"{"):
+        row = json_line(start, "")
+        return isinstance(row, Raw) and len(row.columns) > 1 and by_columns(row.columns) is not None
     if not start.startswith(b"["):
         return False
     row = json_line(start, "")

@@ -23,7 +23,6 @@ from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.rating import FIVE
-from critic.files.containers.sheets import sheet_rows
 from critic.files.inputs import RowError
 from critic.files.naming import Naming
 from critic.files.row_messages import prompt_messages
@@ -116,8 +115,6 @@ class SpreadsheetFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield what each row's annotator said."""
-        if path.suffix.lower() == ".xlsx":
-            return Reading(sheet_rows(path, path.name, self._named()).rows, source, self._from_row)
         return read_rows(path, source, self._from_row, self._named())
 
     def _named(self) -> Naming:

@@ -191,6 +191,18 @@ SEVERAL = [
         "bad_responses",
         judge=["bad_responses"],
     ),
+    unlabelled("LLaMA-Factory's older rankings", {"instruction": ASK, "input": "", "output": [EMU, ROBIN]}),
+    Case(
+        "ratings by their columns",
+        [{"instruction": ASK, "completions": {"response": [EMU, ROBIN], "model": ["a", "b"], "overall_score": [9, 2]}}],
+        generate=[ASK],
+        judge=TWO,
+        evaluate=TWO,
+        dpo=[("Pair", EMU, ROBIN)],
+        reward=[("Rated", EMU, (9 - 1) / 9), ("Rated", ROBIN, (2 - 1) / 9)],
+        sft=["other_kind"],
+        labels=[("rating", 9, (1, 10), EMU, None), ("rating", 2, (1, 10), ROBIN, None)],
+    ),
     asked("StackExchange", {"qid": 1, "question": ASK, "answers": [{"text": EMU, "pm_score": 3}]}),
     asked("TruthfulQA", {"question": ASK, "best_answer": EMU, "incorrect_answers": [ROBIN]}),
     unlabelled(
