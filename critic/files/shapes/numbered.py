@@ -56,7 +56,7 @@ def _read(columns: Columns, labels: bool) -> Columns:
 
 
 def _better(columns: Columns, first: str) -> int | None:
-    """Return which of two answers is better, None for a tie; ``first`` is what the first is called. Raises `RowError`."""
+    """Return which of two answers is better, None for a tie; ``first`` is the first one's number. Raises `RowError`."""
     name = next((name for name in LABELS if name in columns), None)
     if name is None and isinstance(columns.get("label"), str) and (sign := _SIGNS.fullmatch(columns["label"])):
         return _by_sign(sign)
