@@ -25,7 +25,17 @@ _MOST = 2**20  # characters of Python's writing, whose parser takes hundreds of 
 _LISTS = frozenset(
     (
         *("messages", "conversations", "conversation", "responses", "models", "ranks", "scale", "tags", "history"),
-        *("generations", "generation_models", "ratings", "completions", "answers", "steps", "by_principle"),
+        *(
+            "generations",
+            "generation_models",
+            "ratings",
+            "completions",
+            "answers",
+            "steps",
+            "options",
+            "accept",
+            "by_principle",
+        ),
         "deciding",
     )
 )

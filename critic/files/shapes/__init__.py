@@ -17,7 +17,7 @@ from critic.files.shapes.chats.transcripts import MARKED, TRANSCRIPTS
 from critic.files.shapes.chats.tree_messages import TREE_MESSAGES
 from critic.files.shapes.chats.turns import NAMES, SHAREGPT
 from critic.files.shapes.chats.turns_apart import TURNS_APART
-from critic.files.shapes.feedback import FEEDBACK
+from critic.files.shapes.feedback import FEEDBACK, RECORDS
 from critic.files.shapes.numbered import NUMBERED
 from critic.files.shapes.other_names import (
     CHAT_CONTEXT,
@@ -31,7 +31,7 @@ from critic.files.shapes.other_names import (
     TAG,
 )
 from critic.files.shapes.pictures import PICTURES
-from critic.files.shapes.ranked import COMPLETIONS, GENERATIONS, RANKED
+from critic.files.shapes.ranked import COMPLETIONS, GENERATIONS, PRODIGY, RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
 from critic.files.shapes.steps import MARKED_STEPS, NEXT_STEPS, PROBLEM
@@ -39,8 +39,10 @@ from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
     FEEDBACK,
+    RECORDS,
     PICTURES,
     TREE_MESSAGES,
+    PRODIGY,
     PROBLEM,
     MARKED_STEPS,
     NEXT_STEPS,

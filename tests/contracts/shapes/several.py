@@ -47,6 +47,14 @@ HELPSTEER = [
 
 HELPSTEER_LABELS: list[Any] = [("rating", value, (0, 4), EMU, name) for name, value in HELPFUL.items()]
 HELPSTEER_LABELS += [("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL]
+PRODIGY: dict[str, Any] = {
+    "text": ASK,
+    "options": [{"id": "a", "text": EMU}, {"id": "b", "text": ROBIN}],
+    "accept": ["a"],
+    "answer": "accept",
+    "_input_hash": 7,
+    "_task_hash": -7,
+}
 COMPLETIONS = [completion(place, text) for place, text in enumerate(ORDERED)]
 SEVERAL = [
     unlabelled(
@@ -191,6 +199,18 @@ SEVERAL = [
         "bad_responses",
         judge=["bad_responses"],
     ),
+    Case(
+        "Prodigy, a choice",
+        [PRODIGY],
+        generate=[ASK],
+        judge=TWO,
+        evaluate=TWO,
+        dpo=[("Pair", EMU, ROBIN)],
+        reward=[("Ranked", (1, 2))],
+        sft=["other_kind"],
+        labels=[("ranking", (1, 2))],
+    ),
+    unlabelled("Prodigy, a choice of none", PRODIGY | {"answer": "reject", "accept": []}),
     unlabelled("LLaMA-Factory's older rankings", {"instruction": ASK, "input": "", "output": [EMU, ROBIN]}),
     Case(
         "ratings by their columns",
