@@ -178,14 +178,14 @@ class _AtOnce:
         """Return one row. Raises what Arrow does for a value that Python can't hold."""
         if self._rows is None and not self._has_bad:
             try:
-                self._rows = self._batch.to_pylist(maps_as_pydicts="strict")
+                self._rows = self._batch.to_pylist()
             except Exception:  # whatever a type's conversion raises: it costs its own row, which is asked for alone
                 self._has_bad = True
         return _of_batch(self._batch, place) if self._rows is None else self._rows[place]
 
 
 def _of_batch(batch: Any, row: int) -> dict[str, Any]:
-    values: dict[str, Any] = batch.slice(row, 1).to_pylist(maps_as_pydicts="strict")[0]
+    values: dict[str, Any] = batch.slice(row, 1).to_pylist()[0]
     return values
 
 

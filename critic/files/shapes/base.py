@@ -20,7 +20,7 @@ Aspect = tuple[int, str, float, Scale]
 FIVE: Scale = (1.0, 5.0)  # of UltraFeedback's ratings, and of tools that do as it did
 _TRUTHS = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}  # pandas' labels are 1.0, where one is missing
 PROMPTS = ("prompt", "messages", "instruction", "question", "text", "input")
-NUMBERS = ("probability", "margin", "weight", "rating")
+NUMBERS = frozenset(("probability", "margin", "weight", "rating"))
 # Spreadsheets write 0,5 in much of Europe. 1,250 may be a thousand and more, and is no number.
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?(0,\d+|\d+,\d{1,2}|\d+,\d{4,})\s*")
 

@@ -36,18 +36,18 @@ def _read(columns: Columns, labels: bool) -> Columns:
     raise RowError("no_label", f"this {feedback.kind} says of no answer that it is better or good")
 
 
-_TOOLS = {
-    "label-studio": ("data", "annotations"),
-    "argilla": ("fields", "responses"),
-    "annotated-pairs": ("annotators", "comparisons"),
-    "oasst": ("message_tree_id", "prompt"),
+_TOOLS: dict[str, tuple[str, str, type]] = {
+    "label-studio": ("data", "annotations", list),
+    "argilla": ("fields", "responses", dict),
+    "annotated-pairs": ("annotators", "comparisons", list),
+    "oasst": ("message_tree_id", "prompt", dict),
 }
-"""The formats of tools, and two columns that a record of each has; the second is an object or a list."""
+"""The formats of tools, and two columns that a record of each has; and what the second is."""
 
 
 def _tool(columns: Columns) -> str | None:
-    for name, (about, said) in _TOOLS.items():
-        if about in columns and isinstance(columns.get(said), list | dict) and columns.get("kind") is None:
+    for name, (about, said, kind) in _TOOLS.items():
+        if about in columns and isinstance(columns.get(said), kind):
             return name
     return None
 
@@ -64,6 +64,6 @@ RECORDS = Shape(
     ("message_tree_id",),
     lambda columns: _tool(columns) is not None,
     _refuse_record,
-    frozenset(about for about, _ in _TOOLS.values()),
+    frozenset(about for about, *_ in _TOOLS.values()),
 )
 FEEDBACK = Shape("feedback", ("kind", "prompt", "responses", "label"), _fits, _read, frozenset(("kind",)))

@@ -54,15 +54,17 @@ def _turns(prompt: str) -> list[dict[str, Any]]:
 
 def _is_rendered(columns: Columns) -> bool:
     for name in PROMPTS:
-        text = columns.get(name)
-        if not isinstance(text, str) or not _RENDERED.match(text):
-            continue
-        alone = name == "text" and not any(has(columns, other) for other in PROMPTS if other != name)
-        if alone or _ASKS.search(text):
-            return True
+        if (asked := columns.get(name)) is not None:
+            return isinstance(asked, str) and _is_whole(asked, name, columns)
     sides = [columns.get(side) for side in ("chosen", "rejected")]
-    are_whole = all(isinstance(side, str) and _RENDERED.match(side) for side in sides)
-    return are_whole and not any(has(columns, name) for name in PROMPTS)
+    return all(isinstance(side, str) and _RENDERED.match(side) for side in sides)
+
+
+def _is_whole(asked: str, name: str, columns: Columns) -> bool:
+    """Whether a text is a chat that a template wrote, up to where the answer goes on; ``text`` may hold it, too."""
+    if not _RENDERED.match(asked):
+        return False
+    return bool(_ASKS.search(asked)) or (name == "text" and not has(columns, "input"))
 
 
 def _refuse(columns: Columns, labels: bool) -> Columns:
