@@ -188,7 +188,8 @@ def _quarantined(number: int, where: str, reason: str, detail: str) -> Quarantin
 def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     columns, left_off = _without_answer(columns)
     messages = prompt_messages(columns)
-    if messages is None and ("responses" in columns or {"chosen", "rejected"} <= columns.keys()):
+    is_whole = isinstance(columns.get("completion"), list)  # a chat that ends with the answer
+    if messages is None and (is_whole or "responses" in columns or {"chosen", "rejected"} <= columns.keys()):
         messages = _shared(sides_of(_response_values(columns)), None)
     if messages is None:
         there = ", ".join(str(name)[:40] for name in list(columns)[:12]) or "none"

@@ -96,7 +96,8 @@ _SIDES = (
     *(("chosen", "rejected"), ("human_ref_a", "human_ref_b"), ("preferred_output", "non_preferred_output")),
     *OTHER_SIDES,
 )
-_ASKING = {*PROMPTS, *NAMES, "history", *CONTEXTS, "chosen", "chosen_conversations", "chosen_messages", "responses"}
+_ASKING = {*PROMPTS, *NAMES, "history", *CONTEXTS, "chosen", "responses", "completion"}
+_ASKING |= {"chosen_conversations", "chosen_messages"}
 _ANSWERING = {
     "responses",
     "generations",

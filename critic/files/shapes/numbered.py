@@ -8,6 +8,7 @@ neither, or between them as AlpacaEval's weighted judges say how probable the se
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from critic.files.shapes.base import Columns, Shape, has, no_label, number, preference, whole
 from critic.rows import RowError
@@ -44,8 +45,8 @@ def _fits(columns: Columns) -> bool:
 
 def _read(columns: Columns, labels: bool) -> Columns:
     there = [(name, key) for name, key in _numbered(tuple(columns)) if has(columns, name)]
-    answers = [columns[name] for name, _ in there]
-    models = [columns.get(f"model_{key}") for _, key in there]
+    answers = [_text(columns[name]) for name, _ in there]
+    models = [_model(columns, name, key) for name, key in there]
     read = columns | dict.fromkeys(name for name, _ in there) | {"responses": answers, "models": models}
     if not labels:
         return read
@@ -53,6 +54,19 @@ def _read(columns: Columns, labels: bool) -> Columns:
         raise RowError("no_label", f"nothing says which is better, and {len(answers)} of two answers are there")
     better = preference((answers[0], answers[1]), _better(columns, there[0][1]))
     return read | dict.fromkeys(("responses", "models", *LABELS)) | better | _chance(columns) | _tie_kind(columns)
+
+
+def _text(answer: Any) -> Any:
+    """Return an answer; of an object that holds its text beside who wrote it, the text."""
+    return answer["text"] if _is_object(answer) else answer
+
+
+def _is_object(answer: Any) -> bool:
+    return isinstance(answer, dict) and isinstance(answer.get("text"), str) and "role" not in answer
+
+
+def _model(columns: Columns, name: str, key: str) -> Any:
+    return columns[name].get("model") if _is_object(columns[name]) else columns.get(f"model_{key}")
 
 
 def _better(columns: Columns, first: str) -> int | None:

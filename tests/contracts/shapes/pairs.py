@@ -142,6 +142,11 @@ PAIRS = [
     unlabelled("SHP, no label", {"history": ASK, "human_ref_A": EMU, "human_ref_B": ROBIN, "labels": None}),
     unlabelled("SHP, bad label", {"history": ASK, "human_ref_A": EMU, "human_ref_B": ROBIN, "labels": 7}, "bad_label"),
     unlabelled("response_a and response_b", AB),
+    compared(
+        "answers beside who wrote them",
+        {"prompt": ASK, "response_a": {"text": EMU, "model": "m1"}, "response_b": {"text": ROBIN, "model": "m2"}}
+        | {"winner": "a"},
+    ),
     compared("winner", AB | {"winner": "model_a"}),
     compared("winner, flags", AB | {"winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}),
     compared(

@@ -21,6 +21,7 @@ SINGLE = [
         sft=["no_label"],
         labels=["no_label"],
     ),
+    thumb("KTO, a whole chat as completion", {"completion": [user(), says(EMU)], "label": True}),
     thumb("KTO, a whole chat", {"messages": [user(), says(EMU)], "label": True}, evaluate=["no_label"]),
     thumb(
         "a rating",
