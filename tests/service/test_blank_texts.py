@@ -40,57 +40,55 @@ async def refused(api: Api, path: str, body: Any, where: str) -> None:
 
 
 @one_database
-@each
-async def test_judges_are_not_asked_about_it(api: Api, blank: str) -> None:
-    under = {"prompt": "Name a river.", "constitution": "helpfulness"}
-    await refused(api, "/v1/comparisons", under | {"responses": [GOOD, blank]}, "/responses/1")
-    await refused(api, "/v1/comparisons", under | {"responses": [{"text": blank}, GOOD]}, "/responses/0")
-    await refused(api, "/v1/critiques", under | {"response": blank}, "/responses/0")
-    if blank.strip():  # of spaces alone, which the record itself refuses in its own words
-        await refused(api, "/v1/comparisons", under | {"prompt": blank, "responses": [GOOD, "Paris."]}, "/prompt")
+async def test_judges_are_not_asked_about_it(api: Api) -> None:
+    for blank in BLANKS:
+        under = {"prompt": "Name a river.", "constitution": "helpfulness"}
+        await refused(api, "/v1/comparisons", under | {"responses": [GOOD, blank]}, "/responses/1")
+        await refused(api, "/v1/comparisons", under | {"responses": [{"text": blank}, GOOD]}, "/responses/0")
+        await refused(api, "/v1/critiques", under | {"response": blank}, "/responses/0")
+        if blank.strip():  # of spaces alone, which the record itself refuses in its own words
+            await refused(api, "/v1/comparisons", under | {"prompt": blank, "responses": [GOOD, "Paris."]}, "/prompt")
 
 
 @one_database
-@each
-async def test_no_label_is_stored_of_it(api: Api, blank: str) -> None:
-    label = {"kind": "comparison", "prompt": "Name a river.", "responses": [GOOD, blank], "label": "first"}
-    await refused(api, "/v1/feedback", label, "/responses/1")
-    good = label | {"responses": [GOOD, "Paris."]}
-    batch = await api.admin.post("/v1/feedback", json=[good, label])
-    assert batch.status_code == 207 and batch.json()["faults"][0]["where"] == "/1/responses/1"
-    shown = {"kind": "demonstration", "prompt": "Name a river.", "label": {"text": blank}}
-    answer = await api.admin.post("/v1/feedback", json=shown)
-    assert answer.status_code == 422 and "empty" in answer.text
+async def test_no_label_is_stored_of_it(api: Api) -> None:
+    for blank in BLANKS:
+        label = {"kind": "comparison", "prompt": "Name a river.", "responses": [GOOD, blank], "label": "first"}
+        await refused(api, "/v1/feedback", label, "/responses/1")
+        good = label | {"responses": [GOOD, "Paris."]}
+        batch = await api.admin.post("/v1/feedback", json=[good, label])
+        assert batch.status_code == 207 and batch.json()["faults"][0]["where"] == "/1/responses/1"
+        shown = {"kind": "demonstration", "prompt": "Name a river.", "label": {"text": blank}}
+        answer = await api.admin.post("/v1/feedback", json=shown)
+        assert answer.status_code == 422 and "empty" in answer.text
 
 
 @one_database
-@each
-async def test_no_project_asks_about_it(api: Api, blank: str) -> None:
-    item = {"prompt": "Name a river.", "responses": [GOOD, blank]}
-    await refused(
-        api, "/v1/projects", {"name": "rivers", "kind": "comparison", "items": [item]}, "/items/0/responses/1"
-    )
+async def test_no_project_asks_about_it(api: Api) -> None:
     made = (await api.admin.post("/v1/projects", json={"name": "rivers", "kind": "comparison"})).json()
-    await refused(api, f"/v1/projects/{made['id']}/items", {"items": [item]}, "/items/0/responses/1")
+    for blank in BLANKS:
+        items = {"items": [{"prompt": "Name a river.", "responses": [GOOD, blank]}]}
+        await refused(api, "/v1/projects", {"name": "more", "kind": "comparison"} | items, "/items/0/responses/1")
+        await refused(api, f"/v1/projects/{made['id']}/items", items, "/items/0/responses/1")
 
 
 @one_database
-@each
-async def test_nobody_answers_a_task_with_it(api: Api, blank: str) -> None:
+async def test_nobody_answers_a_task_with_it(api: Api) -> None:
     ada = await api.labeller("Ada")
-    asked = {"name": "shown", "kind": "demonstration", "items": [{"prompt": "Name a river."}]}
-    made = (await api.admin.post("/v1/projects", json=asked)).json()
-    task = (await ada.post(f"/v1/projects/{made['id']}/tasks/next")).json()["task"]["id"]
-    answer = await ada.post(f"/v1/tasks/{task}/answer", json={"label": {"text": blank}})
-    assert answer.status_code == 422 and "empty" in answer.text
+    for number, blank in enumerate(BLANKS):
+        asked = {"name": f"shown {number}", "kind": "demonstration", "items": [{"prompt": "Name a river."}]}
+        made = (await api.admin.post("/v1/projects", json=asked)).json()
+        task = (await ada.post(f"/v1/projects/{made['id']}/tasks/next")).json()["task"]["id"]
+        answer = await ada.post(f"/v1/tasks/{task}/answer", json={"label": {"text": blank}})
+        assert answer.status_code == 422 and "empty" in answer.text
 
 
 @one_database
-@each
-async def test_an_answer_of_a_policy_has_its_reward(api: Api, blank: str) -> None:
-    body = {"prompts": ["Name a river."] * 2, "responses": [GOOD, blank]}
-    answer = await api.admin.post("/v1/rewards", params={"engine": "rule"}, json=body)
-    assert answer.status_code == 200 and None not in answer.json()["rewards"]
+async def test_an_answer_of_a_policy_has_its_reward(api: Api) -> None:
+    for blank in BLANKS:
+        body = {"prompts": ["Name a river."] * 2, "responses": [GOOD, blank]}
+        answer = await api.admin.post("/v1/rewards", params={"engine": "rule"}, json=body)
+        assert answer.status_code == 200 and None not in answer.json()["rewards"]
 
 
 @each
