@@ -18,32 +18,23 @@ from critic.files.turns import CHATS, ROLES, role_of
 from critic.rows import RowError
 
 _OPENS = ("[", "{")
-_BEGINS = re.compile(r"""\[?\s*\{\s*['"](role|from|content|value|messages)['"]\s*:""")
+_BEGINS = re.compile(r"""\[?\s*\{\s*['"](role|from|content|value)['"]\s*:""")
+_LISTED = re.compile(r"""[\[{]\s*(?:[\[{'"\d\]}-]|[Nn]|[Tt]|[Ff])""")  # what may be a list of values, and no "[1] says"
 _SPEAKS = re.compile(r"""['"](?:role|from)['"]\s*:\s*['"](\w+)['"]""")
 _SPEAKERS = tuple(set(ROLES.values()))
 _MOST = 2**20  # characters of Python's writing, whose parser takes hundreds of bytes for each
 _LISTS = frozenset(
     (
         *("messages", "conversations", "conversation", "responses", "models", "ranks", "scale", "tags", "history"),
-        *(
-            "generations",
-            "generation_models",
-            "ratings",
-            "completions",
-            "answers",
-            "steps",
-            "options",
-            "accept",
-            "by_principle",
-        ),
-        "deciding",
+        *("generations", "generation_models", "ratings", "completions", "answers", "steps", "options", "accept"),
+        *("by_principle", "deciding"),
     )
 )
 """Columns whose values are read as lists."""
-_OBJECTS = frozenset(("question", "label"))
+_OBJECTS = frozenset(("question", "label", "input"))
 _ASKED = {"messages": list, "problem": str, "full_text": str, "steps": list}
 """What says of an object that it is a question, or a label of steps, and no answer in JSON."""
-_BY_COLUMNS = frozenset((*CHATS, "answers"))
+_BY_COLUMNS = frozenset((*CHATS, "answers")) - {"responses"}  # Argilla's are by question
 _OF_OBJECTS = frozenset(("role", "from", "response", "answer", "completion"))
 
 
@@ -70,7 +61,7 @@ def unfolded(columns: dict[str, Any]) -> dict[str, Any]:
 def _inner(name: str, text: str) -> Any:
     """Return the list or the chat that a text is; None where it is a text. Raises `RowError`."""
     begins = _BEGINS.match(text)
-    if begins is None and name not in _LISTS and name not in _OBJECTS:
+    if begins is None and not (_LISTED.match(text) and (name in _LISTS or name in _OBJECTS)):
         return None
     try:
         value = _parsed(text)
@@ -80,8 +71,8 @@ def _inner(name: str, text: str) -> Any:
         return None
     if isinstance(value, list) and (name in _LISTS or any(map(_is_turn, value))):
         return value
-    if isinstance(value, dict) and any(isinstance(value.get(key), kind) for key, kind in _ASKED.items()):
-        return value
+    if name in _OBJECTS and isinstance(value, dict):
+        return value if any(isinstance(value.get(key), kind) for key, kind in _ASKED.items()) else None
     if _is_turn(value):
         return [value]
     return _rows(value) if isinstance(value, dict) and name in _BY_COLUMNS else None

@@ -171,7 +171,8 @@ def test_a_table_of_texts_is_read_as_its_rows(case: Case, tmp_path: Path) -> Non
     with (tmp_path / "in.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, names)
         table.writeheader()
-        table.writerows({name: in_a_cell(value) for name, value in row.items()} for row in rows)
+        for row in rows:
+            table.writerow({name: in_a_cell(value) for name, value in row.items()})
     must_be_read_as_rows(case, tmp_path / "in.csv")
 
 

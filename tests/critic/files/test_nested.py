@@ -30,6 +30,7 @@ SAID = {"role": "assistant", "content": "The emu."}
         '{"value": ',
         "[1, 2]",
         '["a", "b"]',
+        '{"steps": ["one"], "messages": [], "answer": 4}',
         "{x for x in y}",
     ],
 )
@@ -52,6 +53,12 @@ def test_a_chat_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(RowError) as caught:
         unfolded({"chosen": text})
     assert caught.value.reason == "bad_chat" and "JSON Lines" in caught.value.detail
+
+
+@pytest.mark.parametrize("text", ["[WP] You wake up.", "[1] and [2]", "[a, b", "{x}"])
+def test_a_text_that_begins_with_a_bracket_stays_one(text: str) -> None:
+    row = {"prompt": text, "history": text, "answers": text, "tags": text, "label": text}
+    assert unfolded(row) is row
 
 
 def test_strings_that_numpy_wrote_without_commas_are_not_joined() -> None:
@@ -83,7 +90,7 @@ def test_an_object_of_lists_is_a_list_of_objects_where_one_is_expected() -> None
     by_columns = {"role": ["user", "assistant"], "content": ["Why?", "So."]}
     assert unfolded({"messages": by_columns})["messages"][1] == {"role": "assistant", "content": "So."}
     uneven: dict[str, Any] = {"messages": by_columns | {"content": ["Why?"]}}
-    other: dict[str, Any] = {"extra_info": by_columns, "label": by_columns}
+    other: dict[str, Any] = {"extra_info": by_columns, "label": by_columns, "responses": {"answer": [{"value": "a"}]}}
     assert unfolded(uneven) is uneven and unfolded(other) is other
 
 
