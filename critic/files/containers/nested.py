@@ -31,8 +31,8 @@ _LISTS = frozenset(
     )
 )
 """Columns whose values are read as lists."""
-_OBJECTS = frozenset(("question", "label", "input"))
-_ASKED = {"messages": list, "problem": str, "full_text": str, "steps": list}
+_OBJECTS = frozenset(("prompt", "question", "label", "input"))
+_ASKED = {"problem": str, "full_text": str, "steps": list}
 """What says of an object that it is a question, or a label of steps, and no answer in JSON."""
 _BY_COLUMNS = frozenset((*CHATS, "answers")) - {"responses"}  # Argilla's are by question
 _OF_OBJECTS = frozenset(("role", "from", "response", "answer", "completion"))
@@ -72,10 +72,11 @@ def _inner(name: str, text: str) -> Any:
     if isinstance(value, list) and (name in _LISTS or any(map(_is_turn, value))):
         return value
     if name in _OBJECTS and isinstance(value, dict):
-        return value if any(isinstance(value.get(key), kind) for key, kind in _ASKED.items()) else None
-    if _is_turn(value):
-        return [value]
-    return _rows(value) if isinstance(value, dict) and name in _BY_COLUMNS else None
+        asks = name != "prompt" and any(isinstance(value.get(key), kind) for key, kind in _ASKED.items())
+        return value if asks or _holds_chat(value) else _turns(value)
+    if isinstance(value, dict) and name in _BY_COLUMNS and (rows := _rows(value)) is not None:
+        return rows
+    return _turns(value)
 
 
 def refuse_lists(columns: dict[str, Any]) -> None:
@@ -97,6 +98,16 @@ def _are_listed(text: str) -> bool:
         return are_texts(_parsed(text))
     except ValueError:
         return False
+
+
+def _holds_chat(value: dict[str, Any]) -> bool:
+    """Whether an object is a request, or a prompt of feedback: its messages are a chat."""
+    messages = value.get("messages")
+    return isinstance(messages, list) and bool(messages) and all(map(_is_turn, messages))
+
+
+def _turns(value: Any) -> list[Any] | None:
+    return [value] if _is_turn(value) else None
 
 
 def _speaks(text: str, key: str) -> bool:
