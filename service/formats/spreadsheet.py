@@ -24,7 +24,7 @@ from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.rating import FIVE
 from critic.files.containers.delimited import NO_VALUE
-from critic.files.containers.nested import unfolded
+from critic.files.containers.nested import refuse_lists, unfolded
 from critic.files.inputs import RowError
 from critic.files.naming import Naming
 from critic.files.row_messages import prompt_messages
@@ -195,8 +195,12 @@ def _unlike_a_row(entry: Columns) -> str | None:
     """Return why a row has no place in a sheet; None where it has."""
     if not is_plain(entry["prompt"]):
         return "tool_turns"
-    texts = [entry[name][-1]["content"] for name in ("chosen", "rejected", "completion") if name in entry]
-    return None if all(map(_stays, texts)) else "unlike_a_cell"
+    texts = {name: entry[name][-1]["content"] for name in ("chosen", "rejected", "completion") if name in entry}
+    try:
+        refuse_lists(texts)
+    except RowError:
+        return "unlike_a_cell"
+    return None if all(map(_stays, texts.values())) else "unlike_a_cell"
 
 
 def _stays(text: str) -> bool:

@@ -205,9 +205,10 @@ CHAT = '[{"role": "assistant", "content": "x"}]'
 def test_what_a_cell_would_say_as_something_else_is_written_otherwise_or_counted(text: str, tmp_path: Path) -> None:
     asked, other = feedback("comparison", {"choice": "first"}), feedback("comparison", {"choice": "first"}, (text, "b"))
     asked = asked.model_copy(update={"prompt": Prompt(messages=(Message(role="user", content=text),))})
-    rows = [row for label in (asked, other) for _, row in label.rows()]
+    lists = feedback("comparison", {"choice": "first"}, ('["a"]', '["b", "c"]'))
+    rows = [row for label in (asked, other, lists) for _, row in label.rows()]
     lost = format_of("spreadsheet").write("pairs", rows, tmp_path / "out.xlsx")
     read = list(format_of("spreadsheet").read(tmp_path / "out.xlsx"))
     assert read[0].prompt == asked.prompt  # type: ignore[union-attr]  # it is read
-    assert len(read) == 2 - lost["skipped_unlike_a_cell"]
+    assert len(read) == 3 - lost["skipped_unlike_a_cell"]
     assert all(isinstance(label, Feedback) and label.responses[0].text in (text, "The Nile.") for label in read)
