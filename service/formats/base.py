@@ -79,10 +79,10 @@ def _parsed(rows: Iterable[Raw | Broken], source: Source, parse: Parse, thoughts
             yield broken(row.where, error)
 
 
-def _or_refused(found: Found) -> Found:
+def _or_refused(label: Found) -> Found:
     """Return a label; a refusal where one of its answers shows nothing, as all who compare or learn refuse it."""
-    blank = isinstance(found, Feedback) and blank_place(found.prompt, found.responses, found.label)
-    return Broken(found.where, "empty_answer", f"{blank}: {SHOWS_NOTHING}") if blank else found
+    blank = isinstance(label, Feedback) and blank_place(label.prompt, label.responses, label.label)
+    return Broken(label.where, "empty_answer", f"{blank}: {SHOWS_NOTHING}") if blank else label
 
 
 def _keeps_thoughts(label: Feedback) -> bool:

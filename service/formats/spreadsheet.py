@@ -195,7 +195,9 @@ def _unlike_a_row(entry: Columns) -> str | None:
     """Return why a row has no place in a sheet; None where it has."""
     if not is_plain(entry["prompt"]):
         return "tool_turns"
-    texts = {name: entry[name][-1]["content"] for name in ("chosen", "rejected", "completion") if name in entry}
+    texts: Columns = {
+        name: entry[name][-1]["content"] for name in ("chosen", "rejected", "completion") if name in entry
+    }
     try:
         refuse_lists(texts)
     except RowError:
