@@ -11,6 +11,7 @@ from base.errors import InputError
 from base.nearest import perhaps
 from constitution import Constitution, Principle, sample
 from critic.engine import Engine, Request, Sampling
+from critic.feedback.feedback import SHOWS_NOTHING, blank_place
 from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
 from critic.pipeline import Pipeline
@@ -34,10 +35,13 @@ async def compared(
 ) -> Row:
     """Compare two or more responses to a prompt, each pair of them by each principle in both orders.
 
-    Raises `EngineError` where the engine can't answer, and `InputError` for fewer than two responses.
+    Raises `EngineError` where the engine can't answer, and `InputError` for fewer than two responses, and for one that
+    shows nothing.
     """
     if len(responses) < 2:
         raise InputError("there are not two responses to compare", where="responses", fix="Give two or more.")
+    given = tuple(Response(text=text, model="given") for text in responses)
+    _refuse_blank(prompt, given)
     unused = Sampling(max_tokens=1)  # nothing is written: the responses are given
     pipeline = Pipeline(
         constitution,
@@ -51,8 +55,12 @@ async def compared(
         pooling=pooling,
         lane="interactive",
     )
-    given = tuple(Response(text=text, model="given") for text in responses)
     return await pipeline.run(Line(row=0, where="given", item=Item(prompt=prompt, responses=given)))
+
+
+def _refuse_blank(prompt: Prompt, responses: Sequence[Response]) -> None:
+    if (place := blank_place(prompt, responses)) is not None:
+        raise InputError(SHOWS_NOTHING, where=place.removeprefix("/"), fix="Leave it out, or give a text.")
 
 
 def drawn(constitution: Constitution, prompt: Prompt, rounds: int, seed: int, id: str | None = None) -> list[Principle]:
@@ -75,9 +83,10 @@ async def critiqued(
 ) -> Chain:
     """Critique and revise a response once for each principle; without a response the engine writes one first.
 
-    Raises `EngineError` where the engine can't answer.
+    Raises `EngineError` where the engine can't answer, and `InputError` for a response that shows nothing.
     """
     given = Response(text=response, model="given") if response is not None else None
+    _refuse_blank(prompt, () if given is None else (given,))
     if given is None:
         request = Request(prompt.messages, sampling, seed_of(seed, prompt.key, "sample", 0))
         answer = await engine.complete(request, "interactive")

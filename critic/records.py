@@ -37,6 +37,10 @@ class Prompt(Record):
         roles = [message.role for message in self.messages]
         turns = _without_tool_turns(self.messages[1:] if roles[:1] == ["system"] else self.messages)
         if turns != ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))] or len(turns) % 2 == 0:
+            if roles and roles[-1] == "tool":
+                raise ValueError(
+                    "chat roles are out of order: after a tool's result; a prompt ends with the user's turn"
+                )
             raise ValueError(
                 f"chat roles are out of order: {', '.join(roles) or 'none'}; "
                 "expected an optional system message, then user and assistant in turn, ending with user"

@@ -97,6 +97,9 @@ def lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Yield (line number from 1, line without its end) for every line that isn't blank; an overlong one comes cut."""
     number = 0
     while line := file.readline(LINE_BYTES + 1):
+        if number == 0 and b"\r" in line.rstrip(b"\r\n") and not line.endswith(b"\n"):
+            yield from _of_old_ends(line)
+            return
         number += 1
         rest = line
         while rest and not rest.endswith(b"\n") and len(rest) > LINE_BYTES:
@@ -107,6 +110,13 @@ def lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, line.rstrip(b"\r\n")
 
 
+def _of_old_ends(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that has no other line ends than CR, as old machines and some spreadsheets write."""
+    for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\r"), 1):
+        if line.strip():
+            yield number, line
+
+
 def json_line(line: bytes, where: str) -> Raw | Broken:
     """Read a line. A string is a prompt, a list its messages, an object its columns."""
     text = _decoded(line, where)
@@ -115,6 +125,10 @@ def json_line(line: bytes, where: str) -> Raw | Broken:
     try:
         value = from_json(text)
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and error.doc[error.pos :].strip() == ",":
+            return Broken(
+                where, "broken_line", "a comma follows the row: in JSON Lines none does, and in JSON an array begins"
+            )
         return Broken(where, "broken_line", f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}")
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets 100,000 deep
         return Broken(where, "broken_line", f"not JSON that can be read: {error}")

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_
 from base.digest import digest
 from critic.feedback.base import Columns, Label, Table, all_storable, not_given, storable, texts
 from critic.feedback.kinds import KINDS, AnyLabel, Kind
+from critic.messages import is_blank
 from critic.records import Prompt, Record, Response
 
 Source = Literal["ai", "human"]
@@ -103,6 +104,26 @@ class Feedback(Record):
         }
         for table, columns in self.label.rows(self.responses, ties=ties):
             yield table, common | columns
+
+
+SHOWS_NOTHING = "it is empty, or shows nothing: it holds spaces alone, or characters without width"
+
+
+def blank_place(
+    prompt: Prompt | None = None, responses: Sequence[Response] = (), label: Label | None = None
+) -> str | None:
+    """Return where a text stands that shows nothing, as a JSON pointer; None where each says something.
+
+    Who takes a question, answers or a label asks this. Records don't: what was stored before it was asked stays
+    readable, and what a run's policy left empty is counted there.
+    """
+    if prompt is not None and is_blank(prompt.messages[-1].content):
+        return "/prompt"
+    for place, response in enumerate(responses):
+        if is_blank(response.text):
+            return f"/responses/{place}"
+    text = getattr(label, "text", None)  # a critique may have none, where a judge found no fault
+    return "/label/text" if text and is_blank(text) else None
 
 
 def bound(labels: Sequence[Feedback]) -> Columns:

@@ -24,7 +24,7 @@ from critic.files.shapes import ANSWERS_IN, PROMPTS_IN, gives_answers, gives_pro
 from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
 from critic.files.shapes.base import expect_both_sides, number
 from critic.files.shapes.chats.demonstration import ends_with_answer
-from critic.files.shapes.steps import refuse_steps
+from critic.files.shapes.unread import BY_NAME, refuse_without_answers
 from critic.files.sources import open_source
 from critic.files.together import answers_together, goodness, is_above, models_of, unlabelled
 from critic.files.turns import thoughts_among
@@ -188,7 +188,8 @@ def _quarantined(number: int, where: str, reason: str, detail: str) -> Quarantin
 def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     columns, left_off = _without_answer(columns)
     messages = prompt_messages(columns)
-    if messages is None and ("responses" in columns or {"chosen", "rejected"} <= columns.keys()):
+    is_whole = isinstance(columns.get("completion"), list)  # a chat that ends with the answer
+    if messages is None and (is_whole or "responses" in columns or {"chosen", "rejected"} <= columns.keys()):
         messages = _shared(sides_of(_response_values(columns)), None)
     if messages is None:
         there = ", ".join(str(name)[:40] for name in list(columns)[:12]) or "none"
@@ -259,8 +260,7 @@ def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
     if "completion" in columns and not columns.keys().isdisjoint(("label", "rating")):
         raise RowError("too_few_responses", "1 response; a comparison needs two")
     if places is None or count == 0 or all(place is None for place in places):
-        expect_both_sides(columns)
-        refuse_steps(columns)
+        refuse_without_answers(columns)
         raise RowError("no_label", "expected chosen, the answer that people called better, and rejected")
     if len(places) != count:
         raise RowError("bad_ranks", f"{count} answers, and {len(places)} labels")
@@ -323,9 +323,8 @@ def _response_values(columns: dict[str, Any]) -> list[Any]:
         return [columns["chosen"], columns["rejected"]]
     if "completion" in columns or _without_answer(columns)[1]:
         return [columns.get("completion")]
-    expect_both_sides(columns)
-    refuse_steps(columns)
-    raise RowError("no_responses", f"no responses; expected {ANSWERS_IN}")
+    refuse_without_answers(columns)
+    raise RowError("no_responses", f"no responses; expected {ANSWERS_IN}; {BY_NAME}")
 
 
 _PROMPTS = _Reading(_prompt_items, labels=False, answers=False)

@@ -77,6 +77,9 @@ def _messages(values: list[Any], reason: str) -> Messages:
     """Build messages from turns as files have them: see `critic.files.turns`."""
     if all(map(is_plain, values)):
         return _of_plain(values)
+    for value in values:
+        if not isinstance(value, dict):
+            raise RowError(reason, f"a turn is {value!r:.40}; expected an object with a role and a content")
     turns = plain_turns(values)
     refuse_characters(*texts_in(turns))
     try:

@@ -19,6 +19,7 @@ from base.errors import InputError
 from base.hub_client import patient
 from critic.files.containers.columnar import by_columns, unwrapped, within
 from critic.files.containers.delimited import as_cells, delimited, separator_of
+from critic.files.containers.nested import unfolded
 from critic.files.containers.packed import PACKED, as_text, ending, open_text, rejoined
 from critic.files.containers.sheets import sheet_rows
 from critic.files.containers.tables import dataset, parquet
@@ -30,6 +31,7 @@ from critic.rows import (
     OpenInput,
     Parse,
     Raw,
+    RowError,
     Unread,
     each_line,
     from_json,
@@ -50,6 +52,14 @@ __all__ = ["Broken", "OpenInput", "Raw", "Unread", "open_source", "source_name"]
 TEXT, DELIMITED = (".jsonl", ".ndjson", ".json", ".txt"), (".csv", ".tsv")
 _ENDINGS = ".jsonl .ndjson .json .csv .tsv .txt .parquet .xlsx"
 FORMATS = f"{_ENDINGS}; all but the last two also with {' or '.join(PACKED)} after it"
+_OTHERS = {
+    (".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar"): "Unpack it: of packed files, .gz and .zst are read.",
+    (".arrow", ".feather"): "Give the folder that save_to_disk wrote, or write it as Parquet.",
+    (".pkl", ".pickle", ".orc", ".avro", ".h5"): "Write it as Parquet or JSON Lines.",
+    (".xls", ".xlsb", ".ods", ".numbers"): "Save it as .xlsx or as CSV.",
+    (".yaml", ".yml"): "Write it as JSON, or as JSON Lines.",
+}
+"""What to do with files of other kinds, by their endings."""
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(?::(?P<split>[\w.]+))?")
 PIPE = "pipe"
 SHEETS = ".xlsx"
@@ -105,6 +115,8 @@ def _open(source: str, naming: Naming) -> OpenInput:
     if "://" in source:
         opened = open_remote(source, partial(_file, naming=naming))
         return replace(opened, unread=while_connected(opened.unread, opened.name))
+    if not source.strip():
+        raise InputError("no file is named", where="input", fix=f"Give a file ({FORMATS}), a dataset, or - for stdin.")
     path = Path(source).expanduser()
     try:
         if path.is_dir():
@@ -136,9 +148,11 @@ def _named(read: Unread, naming: Naming) -> Raw | Broken:
     if isinstance(row, Broken):
         return row
     try:
-        named = naming.of_row(row.columns)
+        named = unfolded(naming.of_row(row.columns))
     except NamingError as error:
         return Broken(row.where, "bad_columns", str(error))
+    except RowError as error:
+        return Broken(row.where, error.reason, error.detail)
     return row if named is row.columns else Raw(row.where, named)
 
 
@@ -152,7 +166,11 @@ def _file(path: "AnyPath", naming: Naming) -> OpenInput:
     if suffix == SHEETS and not packing:
         return sheet_rows(path, name, naming)
     if suffix not in (*TEXT, *DELIMITED):
-        raise InputError(f"unknown format {suffix!r}", where=name, fix=f"Formats are told by the ending: {FORMATS}.")
+        known = f"Formats are told by the ending: {FORMATS}."
+        fix = next(
+            (fix for endings, fix in _OTHERS.items() if suffix in endings or path.suffix.lower() in endings), known
+        )
+        raise InputError(f"unknown format {suffix!r}", where=name, fix=fix)
     if suffix in DELIMITED:
         return _delimited(path, name)
     if suffix == ".json":
@@ -226,10 +244,16 @@ def _guessed(file: BinaryIO, name: str, naming: Naming) -> Iterator[Unread]:
 
 
 def _begins_json(line: bytes) -> bool:
-    """Whether a first line is the beginning of JSON of several lines, or an array of objects that are no messages."""
+    """Whether a first line is the beginning of JSON of several lines, or an array of objects that are no messages.
+
+    Or a whole table in one line, by its columns: pandas writes it so where nobody asks for lines.
+    """
     start = line.strip()
     if start in (b"[", b"{", b"[{"):
         return True
+    if start.startswith(b"{"):
+        row = json_line(start, "")
+        return isinstance(row, Raw) and len(row.columns) > 1 and by_columns(row.columns) is not None
     if not start.startswith(b"["):
         return False
     row = json_line(start, "")
@@ -310,7 +334,7 @@ def _rows_of(value: dict[str, Any], name: str, naming: Naming) -> list[Any]:
 
 def _folder(path: Path, split: str | None, naming: Naming) -> OpenInput:
     if not any((path / file).is_file() for file in ("dataset_info.json", "dataset_dict.json")):
-        raise InputError("the folder holds no dataset", where=str(path), fix="Give a file, or what save_to_disk wrote.")
+        raise InputError("the folder holds no dataset", where=str(path), fix=_instead(path))
     import datasets
 
     try:
@@ -326,6 +350,16 @@ def _folder(path: Path, split: str | None, naming: Naming) -> OpenInput:
     elif split is not None:
         raise InputError(f"the dataset has no splits, so no {split!r}", where=str(path))
     return dataset(path.name, data, naming)
+
+
+def _instead(folder: Path) -> str:
+    """Say what to give in the place of a folder: one of its files, where there are some that are read."""
+    files = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+    readable = [name for name in files if ending(name)[0] in (*TEXT, *DELIMITED, ".parquet", SHEETS)]
+    if not readable:
+        return "Give a file, or what save_to_disk wrote."
+    several = f" of {len(readable):,} that can be read, each by itself" if len(readable) > 1 else ""
+    return f"Give a file in it, such as {readable[0]}{several}; or what save_to_disk wrote."
 
 
 def _of_card(source: str, address: HubAddress, naming: Naming) -> OpenInput:

@@ -22,6 +22,8 @@ ROLES = {
     "chatgpt": "assistant",
     "assistant": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
+    "ai": "assistant",
     "model": "assistant",
     "tool": "tool",
     "observation": "tool",
@@ -33,7 +35,8 @@ THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # as servers and temp
 KEPT = ("role", "content", "tool_calls", "tool_call_id", "name")
 CHATS = (
     *("prompt", "messages", "conversations", "conversation", "context", "chosen", "rejected", "completion"),
-    *("responses", "chosen_messages", "rejected_messages", "completions"),
+    *("responses", "completions", "context_messages"),
+    *("chosen_messages", "rejected_messages", "chosen_conversations", "rejected_conversations"),
 )
 """Columns that may hold chats."""
 _NAMES = ("role", "from")

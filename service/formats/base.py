@@ -18,6 +18,7 @@ from base.errors import InputError
 from critic.feedback import Feedback, Source
 from critic.feedback.base import Columns
 from critic.feedback.base import Table as DataTable
+from critic.feedback.feedback import SHOWS_NOTHING, blank_place
 from critic.files.inputs import RowError
 from critic.files.naming import EVERYTHING, Naming
 from critic.files.row_prompt import readable
@@ -69,12 +70,19 @@ def _parsed(rows: Iterable[Raw | Broken], source: Source, parse: Parse, thoughts
             continue
         kept = False
         try:
-            for one in parse(row.columns, row.where, source):
+            for label in parse(row.columns, row.where, source):
+                one = _or_refused(label)
                 kept = kept or isinstance(one, Broken) or _keeps_thoughts(one)
                 yield one
             thoughts["dropped"] += not kept and thinks(row.columns)
         except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
             yield broken(row.where, error)
+
+
+def _or_refused(label: Found) -> Found:
+    """Return a label; a refusal where one of its answers shows nothing, as all who compare or learn refuse it."""
+    blank = isinstance(label, Feedback) and blank_place(label.prompt, label.responses, label.label)
+    return Broken(label.where, "empty_answer", f"{blank}: {SHOWS_NOTHING}") if blank else label
 
 
 def _keeps_thoughts(label: Feedback) -> bool:

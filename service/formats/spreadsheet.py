@@ -5,9 +5,9 @@ A row is a prompt, one or more responses, and what one annotator said of them: a
 named, a row's responses are put in the order of the models' names, with the labels turned along: sheets show each rater
 an order of their own, and so a pair is one item. The order in which they were shown is lost.
 
-Written are the tables of a data set, a column each: a prompt of one turn as text in ``prompt``, any other as JSON in
-``messages``; lists as JSON. A sheet that has these columns (``chosen`` and ``rejected``, ``completion``, or
-``responses`` and ``ranks``) and none of those named for responses is read back so.
+Written are the tables of a data set, a column each: a prompt of one turn as text in ``prompt``, any other, and one that
+a cell can't say as itself, as JSON in ``messages``; lists as JSON. A sheet that has these columns (``chosen`` and
+``rejected``, ``completion``, or ``responses`` and ``ranks``) and none of those named for responses is read back so.
 """
 
 import json
@@ -23,10 +23,12 @@ from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.rating import FIVE
-from critic.files.containers.sheets import sheet_rows
+from critic.files.containers.delimited import NO_VALUE
+from critic.files.containers.nested import refuse_lists, unfolded
 from critic.files.inputs import RowError
 from critic.files.naming import Naming
 from critic.files.row_messages import prompt_messages
+from critic.files.shapes import shaped
 from critic.records import Record
 from service.formats.base import (
     DATA_TABLES,
@@ -85,8 +87,8 @@ class SpreadsheetFormat(Format):
     )
     loses: ClassVar[str] = (
         "The columns that a run exports in addition to those of a data set. Left out are rows with a text of more than "
-        "32,767 characters or with characters that XML can't hold, rows after the 1,048,575th, and prompts whose "
-        "history calls tools."
+        "32,767 characters or with characters that XML can't hold, an answer that a cell can't say as itself (nan, or "
+        "a chat in JSON), rows after the 1,048,575th, and prompts whose history calls tools."
     )
 
     prompt: str | None = "prompt"
@@ -116,8 +118,6 @@ class SpreadsheetFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield what each row's annotator said."""
-        if path.suffix.lower() == ".xlsx":
-            return Reading(sheet_rows(path, path.name, self._named()).rows, source, self._from_row)
         return read_rows(path, source, self._from_row, self._named())
 
     def _named(self) -> Naming:
@@ -134,7 +134,7 @@ class SpreadsheetFormat(Format):
             sheet.write(self.tables[table])
             for entry in entries:
                 assert isinstance(entry, dict)
-                why = "tool_turns" if not is_plain(entry["prompt"]) else sheet.write(_cells(entry, self.tables[table]))
+                why = _unlike_a_row(entry) or sheet.write(_cells(entry, self.tables[table]))
                 if why is None:
                     count_lost(entry, OWN_COLUMNS[table], lost)
                 else:
@@ -191,10 +191,35 @@ class SpreadsheetFormat(Format):
         return feedback.in_order_of([response.text for response in ordered])
 
 
+def _unlike_a_row(entry: Columns) -> str | None:
+    """Return why a row has no place in a sheet; None where it has."""
+    if not is_plain(entry["prompt"]):
+        return "tool_turns"
+    texts: Columns = {
+        name: entry[name][-1]["content"] for name in ("chosen", "rejected", "completion") if name in entry
+    }
+    try:
+        refuse_lists(texts)
+    except RowError:
+        return "unlike_a_cell"
+    return None if all(map(_stays, texts.values())) else "unlike_a_cell"
+
+
+def _stays(text: str) -> bool:
+    """Whether a text in a cell is read as itself: a chat in JSON, and what stands for no value, are not."""
+    if text in NO_VALUE:
+        return False
+    asked = {"prompt": text}
+    try:
+        return shaped(unfolded(asked), labels=False) == asked
+    except RowError:
+        return False
+
+
 def _cells(entry: Columns, names: tuple[str, ...]) -> list[Cell]:
     """Return the cells of a data set's row."""
     prompt = entry["prompt"]
-    alone = len(prompt) == 1 and prompt[0]["role"] == "user"
+    alone = len(prompt) == 1 and prompt[0]["role"] == "user" and _stays(prompt[0]["content"])
     asked = {"prompt": prompt[0]["content"] if alone else None, "messages": None if alone else prompt}
     answers = {name: entry[name][-1]["content"] for name in ("chosen", "rejected", "completion") if name in entry}
     row = entry | asked | answers

@@ -19,6 +19,8 @@ from sqlalchemy import Table, select
 from base.digest import digest
 from base.errors import InputError
 from critic.feedback import STORABLE, Feedback, Kind, Source
+from critic.feedback.base import Label
+from critic.feedback.feedback import SHOWS_NOTHING, blank_place
 from critic.records import Prompt, Response
 from service.bounds.text_bounds import TextBounds
 from service.keys.auth import Caller
@@ -92,6 +94,7 @@ class Labels:
             await self._bind_annotator(form)
             await self._bind_constitution(form)
         given = Feedback.model_validate(form, context=STORABLE if storable else None)
+        must_say_something(given.prompt, given.responses, given.label)
         await self.must_be_principles(given)
         return given
 
@@ -160,6 +163,14 @@ class Labels:
         until = time.monotonic() + REMEMBERED_SECONDS
         known = self._annotators[annotator] = _Annotator(until, row is not None, row.group if row else None)
         return known
+
+
+def must_say_something(
+    prompt: Prompt | None = None, responses: Sequence[Response] = (), label: Label | None = None
+) -> None:
+    """Raise `InputError` for a text that shows nothing: it can't be compared, nor learnt from."""
+    if (where := blank_place(prompt, responses, label)) is not None:
+        raise InputError(SHOWS_NOTHING, where=where, fix="Leave it out, or give a text.")
 
 
 def _as_own(row: dict[str, Any], caller: Caller) -> None:

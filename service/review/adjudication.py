@@ -18,7 +18,7 @@ from critic.records import Prompt, Response
 from service.keys.auth import Caller, audited
 from service.labels import labels
 from service.labels.label_form import faults_of
-from service.labels.labels import Labels
+from service.labels.labels import Labels, must_say_something
 from service.labels.tasks.answering import form_of
 from service.refusals import Invalid, not_found
 from service.store.tables import adjudications, feedback, items, now, projects, tasks
@@ -132,6 +132,7 @@ async def _read(
     except ValidationError as error:
         faults = faults_of(error)
         raise Invalid(f"{faults[0].where}: {faults[0].problem}", "See the project's form.", where="/label") from None
+    must_say_something(label=given.label)
     given.label.fits_form(form)
     await known.must_be_principles(given)
     return given

@@ -25,14 +25,15 @@ from base.digest import digest
 from base.errors import InputError
 from critic.feedback.from_file import from_file, is_feedback
 from critic.files import once
+from critic.files.containers.nested import unfolded
 from critic.files.inputs import OWN_NAMES
 from critic.files.naming import Naming
 from critic.files.row_messages import Messages, prompt_messages, side
 from critic.files.row_prompt import readable
 from critic.files.shapes import naming, shaped
-from critic.files.shapes.base import expect_both_sides, truth
+from critic.files.shapes.base import number, truth
 from critic.files.shapes.chats.demonstration import ends_with_answer
-from critic.files.shapes.steps import refuse_steps
+from critic.files.shapes.unread import BY_NAME, refuse_without_answers
 from critic.files.sources import open_source
 from critic.files.together import answers_together, unlabelled
 from critic.files.turns import thinks
@@ -138,7 +139,7 @@ def hold_out(data: Data, share: float) -> tuple[Data, Data]:
 
 def from_rows(rows: Iterable[Mapping[str, Any]], wanted: Sequence[type[Example]], name: str = "train_dataset") -> Data:
     """Read examples from rows that are in memory already, such as those of a `datasets.Dataset`."""
-    given = (Raw(f"{name}:{number}", OWN_NAMES.of_row(dict(row))) for number, row in enumerate(rows))
+    given = (Raw(f"{name}:{place}", unfolded(OWN_NAMES.of_row(dict(row)))) for place, row in enumerate(rows))
     return _collect(given, name, wanted)
 
 
@@ -205,9 +206,9 @@ def _collect(rows: Iterable[Broken | Raw], name: str, wanted: Sequence[type[Exam
     constitutions: dict[str, None] = {}
     thoughts = 0
     reader = _Kinds(wanted)
-    for number, row in enumerate(rows):
+    for place, row in enumerate(rows):
         before = len(examples)
-        for example in reader.examples(number, row):
+        for example in reader.examples(place, row):
             if isinstance(example, Quarantined):
                 refused.append(example)
                 continue
@@ -311,10 +312,9 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
             return Demonstration(prompt=prompt, answer=answer, **common)
     except ValidationError as error:
         raise RowError(slug_of(error), readable(error)) from None
-    expect_both_sides(dict(columns))
-    refuse_steps(columns)
+    refuse_without_answers(dict(columns))
     refuse_null(columns)
-    raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
+    raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}; {BY_NAME}")
 
 
 def listed(columns: Mapping[str, Any], name: str) -> Any:
@@ -383,12 +383,12 @@ def _value(columns: Mapping[str, Any]) -> float:
     if "rating" not in columns:
         raise RowError("no_label", "the label is empty; expected true or false in label, or a number in rating")
     scale = listed(columns, "scale") if "scale" in columns else None
-    try:
-        # A text has characters that can be numbers, but it is no scale: "19" doesn't go from 1 to 9.
-        low, high = map(float, scale if isinstance(scale, list | tuple) else ())
-        rating = float(columns["rating"])
-    except (TypeError, ValueError):
-        raise RowError("bad_rating", "expected a number in rating, and its scale as [lowest, highest]") from None
+    # A text has characters that can be numbers, but it is no scale: "19" doesn't go from 1 to 9.
+    ends = [number(end) for end in scale] if isinstance(scale, list | tuple) and len(scale) == 2 else [None, None]
+    rating, (low, high) = number(columns["rating"]), ends
+    if rating is None or low is None or high is None:
+        said = f"rating is {columns['rating']!r:.40} and scale {scale!r:.40}"
+        raise RowError("bad_rating", f"{said}; expected a number in rating, and its scale as [lowest, highest]")
     if not low <= rating <= high or low == high:
         raise RowError("bad_rating", f"a rating of {rating:g} is not on the scale {low:g} to {high:g}")
     return (rating - low) / (high - low)

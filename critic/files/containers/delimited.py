@@ -10,12 +10,15 @@ from io import TextIOWrapper
 from typing import IO, Any, BinaryIO
 
 from base.errors import InputError
-from critic.files.containers.chat_cells import with_chats
-from critic.rows import LINE_BYTES, Broken, OpenInput, Raw, Unread
+from critic.files.containers.nested import refuse_lists
+from critic.rows import LINE_BYTES, Broken, OpenInput, Raw, RowError, Unread
 
 SEPARATORS = ",;\t|"
 _NAMED = re.compile(r'"?sep=(.)"?\s*')  # what Excel reads, and leaves out, as a first line
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+
+NO_VALUE = frozenset(("", "nan", "NaN", "<NA>"))
+"""Cells without a value: empty, or as pandas writes one that is missing. As an answer it would be learnt from."""
 
 _Record = tuple[int, list[str] | csv.Error]
 
@@ -77,11 +80,17 @@ def _row(header: list[str], cells: list[str] | csv.Error, name: str, line: int) 
         if not cell.isascii() and not _is_text(cell):
             return Broken(where, "not_utf8", "a cell isn't UTF-8; save the file as UTF-8")
     # An empty cell says nothing, but its column is there: a missing label is not a missing column of labels.
-    columns: dict[str, Any] = {column: cell or None for column, cell in zip(header, cells, strict=True)}
+    values = (None if cell in NO_VALUE else cell for cell in cells)
+    return row_of_texts(where, dict(zip(header, values, strict=True)))
+
+
+def row_of_texts(where: str, columns: dict[str, Any]) -> Raw | Broken:
+    """Return a row of a file that knows texts alone."""
     try:
-        return Raw(where, with_chats(columns))
-    except ValueError as error:
-        return Broken(where, "bad_chat", str(error))
+        refuse_lists(columns)
+    except RowError as error:
+        return Broken(where, error.reason, error.detail)
+    return Raw(where, columns)
 
 
 def _is_text(cell: str) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from base.errors import InputError
-from critic.files.containers.chat_cells import with_chats
+from critic.files.containers.delimited import NO_VALUE, row_of_texts
 from critic.files.containers.packed import MOST_RATIO
 from critic.files.containers.unchanged import unchanged
 from critic.files.naming import EVERYTHING, Naming
@@ -188,11 +188,8 @@ def _row(names: Sequence[str], read: set[str], row: _Row, name: str) -> Raw | Br
         if place < len(names) and names[place] in read:
             return Broken(where, "bad_cell", f"{_letters(place)}{row.number} ({names[place]}) {problem}")
     texts = chain(row.texts, repeat(None))
-    columns: dict[str, Any] = {column: text for column, text in zip(names, texts, strict=False) if column}
-    try:
-        return Raw(where, with_chats(columns))
-    except ValueError as error:
-        return Broken(where, "bad_chat", str(error))
+    values = (None if text in NO_VALUE else text for text in texts)
+    return row_of_texts(where, {column: value for column, value in zip(names, values, strict=False) if column})
 
 
 def _has_formulas(sheet: Any) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from base.errors import InputError
+from critic.files.containers.media import media_in, parts_of, with_flags
 from critic.files.containers.packed import MOST_RATIO, MOST_UNPACKED
 from critic.files.containers.unchanged import unchanged
 from critic.files.containers.written_out import text_columns, written_out
@@ -42,8 +43,11 @@ def parquet(path: "AnyPath", name: str, naming: Naming) -> OpenInput:
         file = pq.ParquetFile(place, metadata=about, read_dictionary=texts if _may_grow(about) else [])
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"not a Parquet file: {_first(error)}", where=name) from None
-    read = _read(names, naming, name)
+    media = media_in(_read(names, naming, name))
+    read = parts_of(about, _read(names, naming, name), media)
     _refuse_bombs(about, read, name)
+    for column in media:
+        plain_types = plain_types.set(plain_types.get_field_index(column), pa.field(column, pa.bool_()))
 
     def rows() -> Iterator[Unread]:
         number = 0
@@ -56,6 +60,7 @@ def parquet(path: "AnyPath", name: str, naming: Naming) -> OpenInput:
                     raise InputError(f"broken after row {number}: {error}", where=name) from None
                 if batch is None:
                     return
+                batch = with_flags(batch, media)
                 size = _bytes(batch)
                 if size <= LINE_BYTES:
                     batch = _written(batch, plain_types)
@@ -90,7 +95,7 @@ def _refuse_bombs(about: Any, read: Collection[str], name: str) -> None:
     for group in range(about.num_row_groups):
         for place in range(about.num_columns):
             column = about.row_group(group).column(place)
-            if column.path_in_schema.partition(".")[0] not in read:
+            if not {column.path_in_schema, column.path_in_schema.partition(".")[0]} & set(read):
                 continue
             size, most = column.total_uncompressed_size, max(MOST_UNPACKED, MOST_RATIO * column.total_compressed_size)
             if size > most or column.num_values > MOST_VALUES:
@@ -131,13 +136,23 @@ def _first(error: Exception) -> str:
 def dataset(name: str, data: Any, naming: Naming) -> OpenInput:
     """Open a data set of the library `datasets`, kept on this machine or streamed."""
     names = data.column_names
+    media: set[str] = set()
     if names is not None:
         data = data.select_columns(_read(names, naming, name))
+        media = media_in(data.column_names)
     if not hasattr(data, "num_rows"):  # a stream
-        rows: Iterator[Unread] = (partial(Raw, f"{name}:row {i}", row) for i, row in enumerate(data))
+        stream = data.decode(False) if media else data
+        rows: Iterator[Unread] = (partial(Raw, f"{name}:row {i}", row) for i, row in enumerate(stream))
     else:
-        rows = (partial(_row, partial(data.__getitem__, i), f"{name}:row {i}") for i in range(data.num_rows))
+        # Arrow's rows are not decoded: a picture may be broken, and nobody looks at it.
+        row = partial(_undecoded, data.with_format("arrow")) if media else data.__getitem__
+        rows = (partial(_row, partial(row, i), f"{name}:row {i}") for i in range(data.num_rows))
     return OpenInput(name, None if names is None else tuple(names), rows)
+
+
+def _undecoded(data: Any, row: int) -> dict[str, Any]:
+    values: dict[str, Any] = data[row].to_pylist()[0]
+    return values
 
 
 def _read(names: list[str], naming: Naming, where: str) -> list[str]:

@@ -11,27 +11,41 @@ from base.errors import InputError
 from critic.files.naming import Naming, read_mapping
 from critic.files.shapes import numbered
 from critic.files.shapes.base import PROMPTS, Columns, Shape
-from critic.files.shapes.chats.demonstration import DEMONSTRATION
+from critic.files.shapes.chats.demonstration import DEMONSTRATION, LEFT_OUT
+from critic.files.shapes.chats.marked import NEMO, RENDERED
 from critic.files.shapes.chats.transcripts import MARKED, TRANSCRIPTS
 from critic.files.shapes.chats.tree_messages import TREE_MESSAGES
 from critic.files.shapes.chats.turns import NAMES, SHAREGPT
 from critic.files.shapes.chats.turns_apart import TURNS_APART
-from critic.files.shapes.feedback import FEEDBACK
+from critic.files.shapes.feedback import FEEDBACK, RECORDS
 from critic.files.shapes.numbered import NUMBERED
-from critic.files.shapes.other_names import CHAT_CONTEXT, CONTEXT, EDITS, LISTS, PREFERENCE, SIDES, TAG
+from critic.files.shapes.other_names import (
+    CHAT_CONTEXT,
+    CONTEXT,
+    CONTEXTS,
+    EDITS,
+    LISTS,
+    OTHER_SIDES,
+    PREFERENCE,
+    SIDES,
+    TAG,
+)
 from critic.files.shapes.pictures import PICTURES
-from critic.files.shapes.ranked import COMPLETIONS, GENERATIONS, RANKED
+from critic.files.shapes.ranked import COMPLETIONS, GENERATIONS, PRODIGY, RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
-from critic.files.shapes.steps import MARKED_STEPS, PROBLEM
+from critic.files.shapes.steps import MARKED_STEPS, NEXT_STEPS, PROBLEM
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
     FEEDBACK,
+    RECORDS,
     PICTURES,
     TREE_MESSAGES,
+    PRODIGY,
     PROBLEM,
     MARKED_STEPS,
+    NEXT_STEPS,
     TAG,
     CONTEXT,
     CHAT_CONTEXT,
@@ -42,7 +56,10 @@ SHAPES: tuple[Shape, ...] = (
     SHAREGPT,
     TRANSCRIPTS,
     MARKED,
+    NEMO,
+    RENDERED,
     DEMONSTRATION,
+    LEFT_OUT,
     ULTRAFEEDBACK,
     SHP,
     RANKED,
@@ -77,9 +94,10 @@ PROMPTS_IN = f"{', '.join(PROMPTS)}, conversations or history"
 ANSWERS_IN = "responses, or chosen and rejected, or response_a and response_b, output_1 and output_2 and the like"
 _SIDES = (
     *(("chosen", "rejected"), ("human_ref_a", "human_ref_b"), ("preferred_output", "non_preferred_output")),
-    *(("edited_response", "original_response"), ("good_edited_response", "bad_edited_response")),
+    *OTHER_SIDES,
 )
-_ASKING = {*PROMPTS, *NAMES, "history", "context", "chosen", "responses"}
+_ASKING = {*PROMPTS, *NAMES, "history", *CONTEXTS, "chosen", "responses", "completion"}
+_ASKING |= {"chosen_conversations", "chosen_messages"}
 _ANSWERING = {
     "responses",
     "generations",

@@ -5,8 +5,10 @@ with ``models`` and, as labels, ``ranks`` or ``ratings`` on a ``scale``; ``compl
 ``aspects`` are ratings of other qualities than the whole: (position of the response, quality, value, scale).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from critic.rows import RowError
@@ -16,8 +18,11 @@ Scale = tuple[float, float]
 Aspect = tuple[int, str, float, Scale]
 
 FIVE: Scale = (1.0, 5.0)  # of UltraFeedback's ratings, and of tools that do as it did
-_TRUTHS = {"true": 1, "false": 0, "1": 1, "0": 0}
+_TRUTHS = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}  # pandas' labels are 1.0, where one is missing
 PROMPTS = ("prompt", "messages", "instruction", "question", "text", "input")
+NUMBERS = frozenset(("probability", "margin", "weight", "rating"))
+# Spreadsheets write 0,5 in much of Europe. 1,250 may be a thousand and more, and is no number.
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?(0,\d+|\d+,\d{1,2}|\d+,\d{4,})\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,11 @@ def has(columns: Mapping[str, Any], *names: str) -> bool:
     return None not in map(columns.get, names)  # quicker than a comprehension, and asked of each row of millions
 
 
+def are_texts(value: object) -> bool:
+    """Whether a value is a list of texts, one at least."""
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+
+
 def expect_both_sides(columns: Columns) -> None:
     """Raise `RowError` where one side of a pair is missing or empty, and the other there."""
     sides = [name for name in ("chosen", "rejected") if columns.get(name) is not None]
@@ -52,8 +62,10 @@ def expect_both_sides(columns: Columns) -> None:
 
 def number(value: object) -> float | None:
     """Return a number that is one, or is written as text; None for anything else, truth values among it."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         return None
+    if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value):
+        value = value.replace(",", ".")
     try:
         parsed = float(value)
     except ValueError:

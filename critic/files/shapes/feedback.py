@@ -1,4 +1,8 @@
-"""Feedback as the service gives it: ``kind``, ``prompt`` (an object with messages), ``responses`` and ``label``."""
+"""Feedback as the service gives it: ``kind``, ``prompt`` (an object with messages), ``responses`` and ``label``.
+
+Records of labelling tools hold many labels each, which are imported: as rows of prompts and answers they would lose
+them.
+"""
 
 from pydantic import ValidationError
 
@@ -32,4 +36,34 @@ def _read(columns: Columns, labels: bool) -> Columns:
     raise RowError("no_label", f"this {feedback.kind} says of no answer that it is better or good")
 
 
+_TOOLS: dict[str, tuple[str, str, type]] = {
+    "label-studio": ("data", "annotations", list),
+    "argilla": ("fields", "responses", dict),
+    "annotated-pairs": ("annotators", "comparisons", list),
+    "oasst": ("message_tree_id", "prompt", dict),
+}
+"""The formats of tools, and two columns that a record of each has; and what the second is."""
+
+
+def _tool(columns: Columns) -> str | None:
+    for name, (about, said, kind) in _TOOLS.items():
+        if about in columns and isinstance(columns.get(said), kind):
+            return name
+    return None
+
+
+def _refuse_record(columns: Columns, labels: bool) -> Columns:
+    name = _tool(columns)
+    raise RowError(
+        "labels_of_a_tool", f"a record with people's labels: cai feedback import --format {name} reads it, to a server"
+    )
+
+
+RECORDS = Shape(
+    "records of labelling tools",
+    ("message_tree_id",),
+    lambda columns: _tool(columns) is not None,
+    _refuse_record,
+    frozenset(about for about, *_ in _TOOLS.values()),
+)
 FEEDBACK = Shape("feedback", ("kind", "prompt", "responses", "label"), _fits, _read, frozenset(("kind",)))

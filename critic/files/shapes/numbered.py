@@ -8,6 +8,7 @@ neither, or between them as AlpacaEval's weighted judges say how probable the se
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from critic.files.shapes.base import Columns, Shape, has, no_label, number, preference, whole
 from critic.rows import RowError
@@ -44,19 +45,32 @@ def _fits(columns: Columns) -> bool:
 
 def _read(columns: Columns, labels: bool) -> Columns:
     there = [(name, key) for name, key in _numbered(tuple(columns)) if has(columns, name)]
-    answers = [columns[name] for name, _ in there]
-    models = [columns.get(f"model_{key}") for _, key in there]
+    answers = [_text(columns[name]) for name, _ in there]
+    models = [_model(columns, name, key) for name, key in there]
     read = columns | dict.fromkeys(name for name, _ in there) | {"responses": answers, "models": models}
     if not labels:
         return read
     if len(answers) != 2:
         raise RowError("no_label", f"nothing says which is better, and {len(answers)} of two answers are there")
-    better = preference((answers[0], answers[1]), _better(columns))
+    better = preference((answers[0], answers[1]), _better(columns, there[0][1]))
     return read | dict.fromkeys(("responses", "models", *LABELS)) | better | _chance(columns) | _tie_kind(columns)
 
 
-def _better(columns: Columns) -> int | None:
-    """Return which of two answers is better, None for a tie. Raises `RowError`."""
+def _text(answer: Any) -> Any:
+    """Return an answer; of an object that holds its text beside who wrote it, the text."""
+    return answer["text"] if _is_object(answer) else answer
+
+
+def _is_object(answer: Any) -> bool:
+    return isinstance(answer, dict) and isinstance(answer.get("text"), str) and "role" not in answer
+
+
+def _model(columns: Columns, name: str, key: str) -> Any:
+    return columns[name].get("model") if _is_object(columns[name]) else columns.get(f"model_{key}")
+
+
+def _better(columns: Columns, first: str) -> int | None:
+    """Return which of two answers is better, None for a tie; ``first`` is the first one's number. Raises `RowError`."""
     name = next((name for name in LABELS if name in columns), None)
     if name is None and isinstance(columns.get("label"), str) and (sign := _SIGNS.fullmatch(columns["label"])):
         return _by_sign(sign)
@@ -65,6 +79,8 @@ def _better(columns: Columns) -> int | None:
     if name in _FLAGS:
         return _flagged(columns)
     value = columns[name]
+    if name == "preference" and value is not None and first == "0":
+        raise RowError("bad_label", f"preference is {value!r:.40}, {_FROM_ZERO}")
     match name:
         case "better_response_id" if whole(value) in (0, 1):
             return whole(value)
@@ -76,7 +92,16 @@ def _better(columns: Columns) -> int | None:
             return None if strength == 0 else int(strength > 0)
         case "winner" if isinstance(value, str):
             return _named(value)
-    raise no_label(name, value, "which of the two answers is better")
+    raise no_label(name, value, _EXPECTED.get(name, "which of the two answers is better"))
+
+
+_EXPECTED = {
+    "better_response_id": "0 for the first answer, or 1",
+    "preference": "1 for the first answer, 2, or between them; a and b are read with --column winner=preference",
+    "overall_preference": "a number, below 0 where the first answer is better",
+    "preference_strength": "a number, below 0 where the first answer is better",
+    "winner": "a, b or tie",
+}
 
 
 def _by_sign(sign: re.Match[str]) -> int | None:
@@ -90,6 +115,12 @@ def _by_sign(sign: re.Match[str]) -> int | None:
 _NO_LABEL = (
     f"nothing says which answer is better; expected one of {', '.join(LABELS[:5])}. A column of another name: --column "
     "preference=NAME where it holds 1 and 2, better_response_id=NAME for 0 and 1, winner=NAME for a, b and tie"
+)
+
+
+_FROM_ZERO = (
+    "and the answers are numbered from 0: it may count from 0 or from 1. Where it counts from 0, as they do, say "
+    "--column better_response_id=preference"
 )
 
 

@@ -3,14 +3,15 @@
 HelpSteer 3 has a chat's turns in ``context``; RewardBench 2 several good and several bad answers in ``chosen`` and
 ``rejected``, as lists of texts. LLaMA-Factory's ``kto_tag`` and BeaverTails' ``is_safe`` are the ``label`` of an
 answer, and so is HelpSteer 3's ``fulfilment`` of a principle, whose edits are an answer before and after; Dolly's
-``context`` is the ``input`` of an instruction. OpenAI's fine-tuning on preferences has its own names
-for a prompt and two answers. The answers of the arena's competition are JSON lists, one text a turn, in strings.
+``context`` is the ``input`` of an instruction. OpenAI's fine-tuning on preferences, NeMo, torchtune and OpenRLHF have
+their own names for a prompt and two answers. The answers of the arena's competition are JSON lists, one text a turn,
+in strings.
 """
 
 import json
 from typing import Any
 
-from critic.files.shapes.base import PROMPTS, Columns, Shape, has
+from critic.files.shapes.base import PROMPTS, Columns, Shape, are_texts, has
 from critic.files.turns import role_of
 from critic.rows import RowError
 
@@ -36,22 +37,24 @@ def _said(name: str, value: Any) -> Any:
 _FULFILLED = {"yes": True, "no": False}
 
 
+CONTEXTS = ("context", "context_messages")
+
+
 def _fits_chat_context(columns: Columns) -> bool:
-    context = columns.get("context")
-    turns = isinstance(context, list) and bool(context) and all(role_of(turn) is not None for turn in context)
-    return turns and not any(has(columns, name) for name in PROMPTS)
+    return any(map(_are_turns, map(columns.get, CONTEXTS))) and not any(has(columns, name) for name in PROMPTS)
+
+
+def _are_turns(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(role_of(turn) is not None for turn in value)
 
 
 def _read_chat_context(columns: Columns, labels: bool) -> Columns:
-    return columns | {"context": None, "prompt": columns["context"]}
+    name = next(name for name in CONTEXTS if _are_turns(columns.get(name)))
+    return columns | {name: None, "prompt": columns[name]}
 
 
 def _fits_sides(columns: Columns) -> bool:
-    return all(_is_texts(columns.get(side)) for side in _SIDES)
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+    return all(are_texts(columns.get(side)) for side in _SIDES)
 
 
 def _read_sides(columns: Columns, labels: bool) -> Columns:
@@ -114,29 +117,31 @@ def _read_preference(columns: Columns, labels: bool) -> Columns:
     return columns | dict.fromkeys(_PREFERENCE) | read
 
 
-_EDITS = (("edited_response", "original_response"), ("good_edited_response", "bad_edited_response"))
-_EDITED = tuple(name for sides in _EDITS for name in sides)
+OTHER_SIDES = (
+    *(("edited_response", "original_response"), ("good_edited_response", "bad_edited_response")),
+    *(("chosen_response", "rejected_response"), ("chosen_conversations", "rejected_conversations")),
+    *(("chosen_messages", "rejected_messages"),),
+)
+_OTHERS = tuple(name for sides in OTHER_SIDES for name in sides)
 
 
 def _fits_edits(columns: Columns) -> bool:
     taken = has(columns, "responses") or any(has(columns, side) for side in _SIDES)
-    return not taken and any(sides[0] in columns for sides in _EDITS)
+    return not taken and any(sides[0] in columns for sides in OTHER_SIDES)
 
 
 def _read_edits(columns: Columns, labels: bool) -> Columns:
     """Return the edited answer as the better one. Where two edits are compared, what they began as is none of them."""
-    better, worse = next(sides for sides in reversed(_EDITS) if sides[0] in columns)
+    better, worse = next(sides for sides in reversed(OTHER_SIDES) if sides[0] in columns)
     # A side that is missing is one here, too: what reads pairs says so.
     sides = {own: columns[name] for own, name in zip(_SIDES, (better, worse), strict=True) if name in columns}
-    return {name: value for name, value in columns.items() if name not in _EDITED} | sides
+    return {name: value for name, value in columns.items() if name not in _OTHERS} | sides
 
 
-EDITS = Shape(
-    "HelpSteer 3, edits", _EDITED, _fits_edits, _read_edits, frozenset(("edited_response", "good_edited_response"))
-)
+EDITS = Shape("sides by other names", _OTHERS, _fits_edits, _read_edits, frozenset(_OTHERS))
 PREFERENCE = Shape("OpenAI's preferences", _PREFERENCE, _fits_preference, _read_preference, frozenset(_PREFERENCE[1:]))
 TAG = Shape("an answer's label", _TAGS, _fits_tag, _read_tag, frozenset(_TAGS))
 CONTEXT = Shape("Dolly", ("instruction", "context"), _fits_context, _read_context, frozenset(("context",)))
-CHAT_CONTEXT = Shape("HelpSteer 3", ("context",), _fits_chat_context, _read_chat_context, frozenset(("context",)))
+CHAT_CONTEXT = Shape("a chat as context", CONTEXTS, _fits_chat_context, _read_chat_context, frozenset(CONTEXTS))
 SIDES = Shape("several good and bad", _SIDES, _fits_sides, _read_sides, frozenset(("chosen",)))
 LISTS = Shape("the arena's lists", _ARENA, _fits_lists, _read_lists, frozenset(("response_a",)))

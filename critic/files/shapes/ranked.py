@@ -3,6 +3,7 @@
 Nectar's are in ``answers``, each with ``answer``, ``model`` and ``rank`` (1 is best).
 distilabel's texts stand in ``generations``, and what its UltraFeedback task says of them in ``ratings`` (1 to 5).
 NeMo RL has ``completions``, each a ``completion`` (messages) with its ``rank`` (the lower, the better; from 0 on).
+Prodigy has ``options``, of which those that ``accept`` names are the better ones, where the ``answer`` is "accept".
 """
 
 from typing import Any
@@ -82,6 +83,29 @@ def _read_generations(columns: Columns, labels: bool) -> Columns:
     return read | {"ratings": values, "scale": list(FIVE)}
 
 
+_VERDICTS = ("accept", "reject", "ignore")
+_HASHES = ("_input_hash", "_task_hash")
+
+
+def _fits_prodigy(columns: Columns) -> bool:
+    return columns.get("answer") in _VERDICTS and any(name in columns for name in _HASHES)
+
+
+def _read_prodigy(columns: Columns, labels: bool) -> Columns:
+    read = {name: value for name, value in columns.items() if name not in ("answer", "label", "options", "accept")}
+    options = columns.get("options")
+    if not isinstance(options, list) or not all(isinstance(one, dict) and "text" in one for one in options):
+        return read
+    read |= {"responses": [one["text"] for one in options]}
+    accepted = columns.get("accept")
+    if not labels:
+        return read
+    if columns["answer"] != "accept" or not isinstance(accepted, list) or not accepted:
+        raise RowError("no_label", f"the answer is {columns['answer']!r}, and accepts none of the options")
+    return read | {"ranks": [1 if one.get("id") in accepted else 2 for one in options]}
+
+
+PRODIGY = Shape("Prodigy", ("options", "accept", *_HASHES), _fits_prodigy, _read_prodigy, frozenset(("answer",)))
 GENERATIONS = Shape(
     "distilabel",
     ("generations", "generation_models", "ratings"),

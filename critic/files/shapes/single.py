@@ -6,7 +6,7 @@ Rows of one prompt that follow each other are several answers to it (`together`)
 from collections.abc import Sequence
 from typing import Any
 
-from critic.files.shapes.base import PROMPTS, Aspect, Columns, Scale, Shape, has, number, truth
+from critic.files.shapes.base import PROMPTS, Aspect, Columns, Scale, Shape, are_texts, has, number, truth
 from critic.rows import RowError
 
 NAMES = ("response", "output", "answer")
@@ -29,6 +29,8 @@ def _name(columns: Columns) -> str | None:
 
 def _read(columns: Columns, labels: bool) -> Columns:
     name = _name(columns) or ""
+    if are_texts(columns[name]):
+        return _several(columns, name, labels)
     read = columns | {name: None, "completion": columns[name]}
     if name == "output" and not has(columns, "prompt") and has(columns, "input") and not has(columns, "instruction"):
         read = {other: value for other, value in read.items() if other not in ("messages", "question", "text")}
@@ -38,6 +40,14 @@ def _read(columns: Columns, labels: bool) -> Columns:
     values = {attribute: _attribute(columns, attribute) for attribute in rated}
     aspects = [(0, a, v, SCALE) for a, v in values.items() if v is not None and a != WHOLE]
     return read | {"rating": values[WHOLE], "scale": list(SCALE), "rated": WHOLE, "aspects": aspects}
+
+
+def _several(columns: Columns, name: str, labels: bool) -> Columns:
+    """Return a row whose answer is a list of texts: several, of which none is said to be the better one."""
+    texts = columns[name]
+    if labels:
+        raise RowError("no_label", f"{name} is a list of {len(texts)} texts, and nothing says which is better")
+    return columns | {name: None, "responses": texts}
 
 
 def _attribute(columns: Columns, name: str) -> float | None:

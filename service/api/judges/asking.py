@@ -11,6 +11,7 @@ from critic.feedback import Feedback
 from critic.feedback.from_run import from_row
 from critic.records import Item, Message, Prompt, Provenance, Response, Row
 from service.labels.label_form import GIVEN, ResponseForm, faults_of
+from service.labels.labels import must_say_something
 from service.refusals import Invalid
 
 MOST_CHARACTERS = 1_000_000  # of a prompt and its responses together; models take far less
@@ -28,7 +29,7 @@ Ids = Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1,
 
 
 def item_of(prompt: str | list[Message] | Prompt, responses: Sequence[str | ResponseForm]) -> Item:
-    """The record that a short or long form means. Raises `Invalid`, and `InputError` for an empty response."""
+    """The record that a short or long form means. Raises `Invalid`, and `InputError` for a text that shows nothing."""
     asked = _prompt(prompt)
     given = [Response(text=r, model=GIVEN) if isinstance(r, str) else Response(**r.model_dump()) for r in responses]
     length = sum(len(m.content) for m in asked.messages)
@@ -36,9 +37,7 @@ def item_of(prompt: str | list[Message] | Prompt, responses: Sequence[str | Resp
     if length > MOST_CHARACTERS:
         detail = f"prompt and responses have {length:,} characters together, more than {MOST_CHARACTERS:,}"
         raise Invalid(detail, "Shorten the texts: nothing is cut silently.", slug="too_long")
-    for number, response in enumerate(given):
-        if not response.text.strip():
-            raise InputError("the response is empty", where=f"/responses/{number}", fix="leave it out")
+    must_say_something(asked, given)
     return Item(prompt=asked, responses=tuple(given))
 
 

@@ -5,7 +5,6 @@ between ``<extra_id_...>`` marks. Lost: all but the texts and ranks, such as ``p
 two responses comes back as a comparison.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, Source
-from critic.feedback.base import Columns, answer, expect_list, expect_text
+from critic.feedback.base import Columns, answer, expect_list
 from critic.feedback.from_file import GIVEN, origin
 from critic.feedback.kinds.ranking import dense
 from critic.files.inputs import RowError
@@ -23,8 +22,6 @@ from critic.records import Prompt, Response
 from service.formats.base import Found, Reading, ShapedFormat, Table, count_lost, read_rows
 from service.formats.parts.columns import from_columns
 
-_MARK = re.compile(r"<extra_id_[01]>")
-_ROLES = {"System": "system", "User": "user", "Assistant": "assistant"}
 _KEPT = ("prompt", "chosen", "rejected", "responses", "ranks", "completion")
 
 
@@ -76,13 +73,6 @@ def _completion(rank: int, messages: list[Columns]) -> Columns:
 def _from_nemo(columns: Columns, where: str, source: Source) -> Iterator[Found]:
     if columns.get("completions") is not None:
         yield _ranked(columns, where, source)
-    elif columns.get("chosen_response") is not None:
-        renamed = {
-            "prompt": _turns(expect_text(columns, "prompt")),
-            "chosen": _unmarked(expect_text(columns, "chosen_response")),
-            "rejected": _unmarked(expect_text(columns, "rejected_response")),
-        }
-        yield from from_columns(columns | renamed, where, source)
     else:
         yield from from_columns(columns, where, source)
 
@@ -121,18 +111,3 @@ def _ranked_text(completion: Any) -> tuple[int, str]:
     if before:
         raise RowError("bad_responses", "a completion of several turns; expected one assistant message")
     return rank, text
-
-
-def _turns(prompt: str) -> str | list[Columns]:
-    """Split a prompt at its marks: a turn is its role, a line end, its text. The last is the answer's, and empty."""
-    if not _MARK.match(prompt):
-        return prompt
-    turns = [part.partition("\n") for part in _MARK.split(prompt)[1:]]
-    if turns[-1][0] != "Assistant" or turns[-1][2].strip() or any(role not in _ROLES for role, _, _ in turns):
-        raise RowError("bad_prompt", f"the marked turns are {', '.join(turn[0][:20] for turn in turns)}")
-    messages = [{"role": _ROLES[role], "content": text.removesuffix("\n")} for role, _, text in turns[:-1]]
-    return [message for message in messages if message["role"] != "system" or message["content"].strip()]
-
-
-def _unmarked(response: str) -> str:
-    return response.removesuffix("<extra_id_1>").removesuffix("\n")

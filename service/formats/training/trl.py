@@ -66,7 +66,10 @@ class TrlPlainFormat(TrlFormat):
     name: ClassVar[str] = "trl-plain"
     title: ClassVar[str] = "TRL, as texts"
     keeps_reasoning: ClassVar[bool] = False
-    loses: ClassVar[str] = "As trl; prompts of several turns are left out as well, and roles are not kept."
+    loses: ClassVar[str] = (
+        "As trl; prompts of several turns are left out as well, and roles are not kept. Read back here, a text that is "
+        "a chat itself, in JSON or with marks between its turns, is that chat."
+    )
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the texts, where the prompt is one."""

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from base.errors import InputError
 from critic.feedback import KINDS, Kind
 from critic.feedback.base import Form
+from critic.feedback.feedback import SHOWS_NOTHING, blank_place
 from critic.records import Item, Response
 from service.bounds.text_bounds import TextBounds
 from service.labels.label_form import PromptForm, ResponsesForm, faults_of, prompt_of, responses_of
@@ -136,6 +137,9 @@ def _given(asked: Sequence[ItemForm], kind: Kind, form: Form, texts: TextBounds)
             item = Item.model_validate(
                 {"prompt": prompt_of(given["prompt"]), "responses": responses_of(given["responses"])}
             )
+            if (blank := blank_place(item.prompt, item.responses)) is not None:
+                faults.append(Fault(where=at + blank, problem=SHOWS_NOTHING))
+                continue
             KINDS[kind].fits(item.responses)
             expected = _expected(one, kind, form, item.responses)
             row = content_of(item.prompt, item.responses)

@@ -13,7 +13,7 @@ from critic.feedback.feedback import Seconds
 from critic.records import Prompt, Response
 from service.keys.auth import Caller
 from service.labels.label_form import MOST_RESPONSES, Id, faults_of
-from service.labels.labels import Labels
+from service.labels.labels import Labels, must_say_something
 from service.labels.tasks import tasking
 from service.labels.tasks.shown import Order, order, turned_back
 from service.refusals import Invalid
@@ -70,6 +70,7 @@ async def read(labels: Labels, project: Row, task: Row, caller: Caller, asked: A
     except ValidationError as error:
         faults = faults_of(error)
         raise Invalid(f"{faults[0].where}: {faults[0].problem}", "The task's form says what is asked.") from None
+    must_say_something(label=as_shown.label)  # the responses are the project's
     as_shown.label.fits_form(form)
     await labels.must_be_principles(as_shown)
     own = {"responses": responses, "label": turned_back(as_shown.label, shown)}

@@ -142,6 +142,11 @@ PAIRS = [
     unlabelled("SHP, no label", {"history": ASK, "human_ref_A": EMU, "human_ref_B": ROBIN, "labels": None}),
     unlabelled("SHP, bad label", {"history": ASK, "human_ref_A": EMU, "human_ref_B": ROBIN, "labels": 7}, "bad_label"),
     unlabelled("response_a and response_b", AB),
+    compared(
+        "answers beside who wrote them",
+        {"prompt": ASK, "response_a": {"text": EMU, "model": "m1"}, "response_b": {"text": ROBIN, "model": "m2"}}
+        | {"winner": "a"},
+    ),
     compared("winner", AB | {"winner": "model_a"}),
     compared("winner, flags", AB | {"winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}),
     compared(
@@ -242,6 +247,65 @@ PAIRS = [
     compared(
         "an input whose instruction is empty", {"instruction": "", "input": ASK, "chosen": EMU, "rejected": ROBIN}
     ),
+    compared(
+        "NeMo-Aligner",
+        {
+            "prompt": f"<extra_id_0>System\nBe brief.\n<extra_id_1>User\n{ASK}\n<extra_id_1>Assistant\n",
+            "chosen_response": f"{EMU}\n<extra_id_1>",
+            "rejected_response": f"{ROBIN}\n<extra_id_1>",
+            "chosen_reward": 4,
+        },
+        before=1,
+    ),
+    refused(
+        "NeMo-Aligner, a speaker that no chat has",
+        {"prompt": f"<extra_id_1>Critic\n{ASK}\n<extra_id_1>Assistant\n", "chosen": EMU, "rejected": ROBIN},
+        "bad_prompt",
+    ),
+    compared(
+        "torchtune",
+        {"chosen_conversations": [user(), says(EMU)], "rejected_conversations": [user(), says(ROBIN)]},
+    ),
+    compared("two whole chats", {"chosen_messages": [user(), says(EMU)], "rejected_messages": [user(), says(ROBIN)]}),
+    compared("OpenRLHF", {"context_messages": [user()], "chosen": [says(EMU)], "rejected": [says(ROBIN)]}),
+    one_sided("NeMo-Aligner, one side missing", {"prompt": ASK, "chosen_response": EMU}),
+    compared(
+        "chats as JSON in texts",
+        {"prompt": json.dumps([user()]), "chosen": json.dumps([says(EMU)]), "rejected": json.dumps(says(ROBIN))},
+    ),
+    compared(
+        "chats as Python writes them",
+        {"prompt": str([user()]), "chosen": str([says(EMU)]), "rejected": str([says(ROBIN)])},
+    ),
+    refused(
+        "chats as NumPy writes them",
+        {"prompt": ASK, "chosen": f"[{user()}\n {says(EMU)}]", "rejected": f"[{user()}\n {says(ROBIN)}]"},
+        "bad_chat",
+    ),
+    refused(
+        "Step-DPO",
+        SIDES
+        | {"initial_reason_steps": "Step 1: Which have wings?", "full_chosen": EMU, "full_rejected": ROBIN}
+        | {"answer": "emu"},
+        "step_labels",
+        generate=[ASK],
+    ),
+    refused(
+        "a rendered prompt",
+        SIDES | {"prompt": f"<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n"},
+        "rendered_chat",
+    ),
+    refused(
+        "rendered sides",
+        {"chosen": f"<|user|>\n{ASK}\n<|assistant|>\n{EMU}", "rejected": f"<|user|>\n{ASK}\n<|assistant|>\n{ROBIN}"},
+        "rendered_chat",
+    ),
+    unlabelled(
+        "a preference that may count from 0 or from 1",
+        {"prompt": ASK, "response_0": EMU, "response_1": ROBIN, "preference": 1},
+        "bad_label",
+    ),
+    compared("numbers with a decimal comma", SIDES | {"probability": "0,9", "weight": "1,5"}),
     compared("HelpSteer 3, an edit", EDIT),
     one_sided("HelpSteer 3, an edit of nothing", EDIT | {"original_response": None}),
     compared(

@@ -45,6 +45,17 @@ PROMPTS = [
         "TL;DR's comparisons",
         {"info": {"post": ASK}, "summaries": [{"text": EMU}, {"text": ROBIN}], "choice": 0},
     ),
+    refused(
+        "a record of Label Studio",
+        {"id": 1, "data": {"prompt": ASK}, "annotations": [{"result": []}]},
+        "labels_of_a_tool",
+    ),
+    refused("a record of Argilla", {"id": "a", "fields": {"prompt": ASK}, "responses": {}}, "labels_of_a_tool"),
+    refused("a tree of OASST", {"message_tree_id": "1", "prompt": {"text": ASK, "replies": []}}, "labels_of_a_tool"),
+    asked(
+        "Prodigy, a text's label",
+        {"text": ASK, "label": "SPAM", "answer": "accept", "_input_hash": 1, "_task_hash": 2},
+    ),
     taken_by_none("an empty object", {}),
     refused("a number", 5, "broken_line"),
 ]

@@ -47,6 +47,14 @@ HELPSTEER = [
 
 HELPSTEER_LABELS: list[Any] = [("rating", value, (0, 4), EMU, name) for name, value in HELPFUL.items()]
 HELPSTEER_LABELS += [("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL]
+PRODIGY: dict[str, Any] = {
+    "text": ASK,
+    "options": [{"id": "a", "text": EMU}, {"id": "b", "text": ROBIN}],
+    "accept": ["a"],
+    "answer": "accept",
+    "_input_hash": 7,
+    "_task_hash": -7,
+}
 COMPLETIONS = [completion(place, text) for place, text in enumerate(ORDERED)]
 SEVERAL = [
     unlabelled(
@@ -190,6 +198,30 @@ SEVERAL = [
         {"instruction": ASK, "generations": [EMU, None], "ratings": [5, 4]},
         "bad_responses",
         judge=["bad_responses"],
+    ),
+    Case(
+        "Prodigy, a choice",
+        [PRODIGY],
+        generate=[ASK],
+        judge=TWO,
+        evaluate=TWO,
+        dpo=[("Pair", EMU, ROBIN)],
+        reward=[("Ranked", (1, 2))],
+        sft=["other_kind"],
+        labels=[("ranking", (1, 2))],
+    ),
+    unlabelled("Prodigy, a choice of none", PRODIGY | {"answer": "reject", "accept": []}),
+    unlabelled("LLaMA-Factory's older rankings", {"instruction": ASK, "input": "", "output": [EMU, ROBIN]}),
+    Case(
+        "ratings by their columns",
+        [{"instruction": ASK, "completions": {"response": [EMU, ROBIN], "model": ["a", "b"], "overall_score": [9, 2]}}],
+        generate=[ASK],
+        judge=TWO,
+        evaluate=TWO,
+        dpo=[("Pair", EMU, ROBIN)],
+        reward=[("Rated", EMU, (9 - 1) / 9), ("Rated", ROBIN, (2 - 1) / 9)],
+        sft=["other_kind"],
+        labels=[("rating", 9, (1, 10), EMU, None), ("rating", 2, (1, 10), ROBIN, None)],
     ),
     asked("StackExchange", {"qid": 1, "question": ASK, "answers": [{"text": EMU, "pm_score": 3}]}),
     asked("TruthfulQA", {"question": ASK, "best_answer": EMU, "incorrect_answers": [ROBIN]}),

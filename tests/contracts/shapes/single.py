@@ -6,6 +6,8 @@ from tests.contracts.shapes.rows import ASK, EMU, Case, gpt, human, says, shown,
 
 KTO = {"prompt": ASK, "completion": EMU, "label": True}
 
+NOT_LEARNT = {name: ["not_to_learn"] for name in ("evaluate", "dpo", "reward", "sft", "labels")}
+
 SINGLE = [
     thumb("KTO", KTO),
     thumb("KTO, a table of texts", KTO | {"label": "TRUE"}),
@@ -19,6 +21,7 @@ SINGLE = [
         sft=["no_label"],
         labels=["no_label"],
     ),
+    thumb("KTO, a whole chat as completion", {"completion": [user(), says(EMU)], "label": True}),
     thumb("KTO, a whole chat", {"messages": [user(), says(EMU)], "label": True}, evaluate=["no_label"]),
     thumb(
         "a rating",
@@ -112,6 +115,43 @@ SINGLE = [
             "conversation": [user() | {"turn_identifier": 1}, says(EMU) | {"turn_identifier": 1}],
         },
     ),
+    shown("a chat by its columns", {"messages": {"role": ["user", "assistant"], "content": [ASK, EMU]}}),
+    shown("a chat as JSON in a text", {"messages": json.dumps([user(), says(EMU)])}),
+    shown(
+        "Cohere",
+        {
+            "messages": [
+                {"role": "System", "content": "Be brief."},
+                {"role": "User", "content": ASK},
+                {"role": "Chatbot", "content": EMU},
+            ]
+        },
+        before=1,
+    ),
+    shown(
+        "Bedrock's conversations",
+        {
+            "system": [{"text": "Be brief."}],
+            "messages": [user() | {"content": [{"text": ASK}]}, says("") | {"content": [{"text": EMU}]}],
+        },
+        before=1,
+    ),
+    shown(
+        "HelpSteer 2, several turns",
+        {"prompt": f"Hi.\n<extra_id_1>Assistant\nHello.\n<extra_id_1>User\n{ASK}", "response": EMU},
+        before=2,
+    ),
+    shown(
+        "OpenAI's fine-tuning, an answer that is not learnt",
+        {"messages": [user(), says(EMU) | {"weight": 0}]},
+        **NOT_LEARNT,
+    ),
+    shown(
+        "Axolotl, an answer that is not learnt",
+        {"conversations": [human(), gpt(EMU) | {"train": False}]},
+        **NOT_LEARNT,
+    ),
+    shown("OpenAI's fine-tuning, an answer that is learnt", {"messages": [user(), says(EMU) | {"weight": 1}]}),
     shown("rounds of input and output", {"conversation": [{"input": ASK, "output": EMU}]}),
     shown("names in capitals, one answer", {"PROMPT": ASK, "Completion": EMU}),
     Case(

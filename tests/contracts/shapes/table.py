@@ -22,7 +22,13 @@ with this reason, and no other row is affected. If a column has another name, us
 An answer that is empty, or contains only spaces and characters without width, can't be compared or learnt from. Every
 command that reads answers refuses such a row as `empty_answer`; `cai generate` still takes its prompt. (TRL would train
 on it, and learn only when to end.) If the row has two other answers, `cai judge` compares those, and the run lists the
-empty one as `empty_response`.
+empty one as `empty_response`. The service and the Python API refuse such texts in the same way, but reward whatever a
+policy wrote.
+
+A table is read as JSON Lines with the same rows would be. In a table of texts (CSV, a workbook), a cell that is empty,
+or `nan`, `NaN` or `<NA>`, has no value. Lists and chats may be written as JSON or as Python prints them, and numbers
+with a decimal comma. If both sides of a pair are lists of texts, the row is refused: they can be several answers each,
+or one answer that is a list.
 
 """
 _COLUMNS = (

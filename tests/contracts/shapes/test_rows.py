@@ -1,5 +1,7 @@
 """What rows of some shapes hold besides, and what is refused in them."""
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from base.errors import InputError
 from critic.files.inputs import read_labelled, read_pairs, read_prompts
 from critic.files.shapes import SHAPES
+from critic.files.shapes.base import PROMPTS
 from critic.records import Line, Quarantined
 from tests.contracts.shapes.cases import CASES
 from tests.contracts.shapes.commands import answers, lines, said, written
@@ -150,8 +153,49 @@ def test_a_table_is_read_as_its_rows(case: Case, tmp_path: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # the latter where a struct has no field
         return  # values of several types in one place
-    if not rows or "images" in rows[0]:
-        return  # pictures are not taken out of tables
+    if not rows:
+        return
+    must_be_read_as_rows(case, tmp_path / "in.parquet")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_table_of_texts_is_read_as_its_rows(case: Case, tmp_path: Path) -> None:
+    """Where a text says what the value did: it can't be empty, or a number, or an object or list that could be one."""
+    rows = [row for row in case.rows if isinstance(row, dict) and row]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    texts = [value for row in rows for name, value in row.items() if name.casefold() in TEXTS]
+    if not rows or not all(isinstance(value, str | list | dict) and value for value in texts):
+        return
+    if case.name in NO_TABLE:
+        return
+    with (tmp_path / "in.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, names)
+        table.writeheader()
+        for row in rows:
+            table.writerow({name: in_a_cell(value) for name, value in row.items()})
+    must_be_read_as_rows(case, tmp_path / "in.csv")
+
+
+def test_lists_of_texts_on_both_sides_of_a_table_of_texts_are_refused(tmp_path: Path) -> None:
+    """They may be several answers each, or one answer that is a list; a typed table tells."""
+    (tmp_path / "in.csv").write_text(
+        'prompt,chosen,rejected\nName two,"[""a"", ""b""]","[\'c\']"\nName one,[1],"[2, 3]"\n'
+    )
+    bad, good = read_pairs(str(tmp_path / "in.csv"), max_chars=99, truncate=False)
+    assert isinstance(bad, Quarantined) and bad.reason == "bad_responses" and "JSON Lines" in bad.detail
+    assert answers(good) == ["[1]", "[2, 3]"]
+
+
+NO_TABLE = ("RewardBench 2", "a prompt that is an object", "a record of Argilla", "a tree of OASST")
+"""What nobody writes as a table of texts, or what can't be told there: see the test above."""
+TEXTS = (*PROMPTS, "chosen", "rejected", "completion", "response", "response_b", "response_a")
+
+
+def in_a_cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def must_be_read_as_rows(case: Case, source: Path) -> None:
     uncut: dict[str, Any] = {"truncate": False}
     for reader, expected, more in (
         (read_prompts, case.generate, uncut),
@@ -159,7 +203,7 @@ def test_a_table_is_read_as_its_rows(case: Case, tmp_path: Path) -> None:
         (read_labelled, case.evaluate, {}),
     ):
         try:
-            lines = list(reader(str(tmp_path / "in.parquet"), max_chars=999, **more))
+            lines = list(reader(str(source), max_chars=999, **more))
         except InputError:  # that no column can be used, told once and not for each row
             assert all(isinstance(one, str) and not one.endswith(ASK) for one in expected)
             continue

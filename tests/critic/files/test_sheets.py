@@ -61,7 +61,7 @@ def test_cells_are_what_a_person_reads_and_an_empty_one_is_there(tmp_path: Path)
     source = book(tmp_path / "in.xlsx", ("Sheet", [(*HEAD, "label", "margin", "tags"), row]))
     [columns] = rows_of(source)
     assert columns == {
-        "prompt": "4", "chosen": "2026-05-01", "rejected": None, "label": "True", "margin": "0.25",
+        "prompt": "4", "chosen": "2026-05-01", "rejected": None, "label": "True", "margin": 0.25,
         "tags": "2026-05-01 08:30:00",
     }  # fmt: skip
 

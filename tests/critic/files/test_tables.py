@@ -8,9 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from base.errors import InputError
+from critic.files.containers.media import parts_of
+from critic.files.containers.tables import dataset
 from critic.files.inputs import read_prompts
 from critic.files.shapes import naming
 from critic.files.sources import open_source
+from critic.records import Quarantined
 from critic.rows import Broken, Raw
 from service.formats import format_of
 from trainers.batches.data import read
@@ -129,3 +132,51 @@ def test_every_type_of_text_and_number_is_read(tmp_path: Path) -> None:
     pq.write_table(pa.table(table), tmp_path / "in.parquet")
     [row] = rows_of(tmp_path / "in.parquet")
     assert row == {"prompt": "one", "chosen": "a", "rejected": "b", "margin": Decimal("0.5"), "tags": ["x"]}
+
+
+MARKED = "<image> Which bird is this?"
+PICTURE = {"bytes": b"no picture", "path": None}
+
+
+def picture_reasons(source: str) -> list[str]:
+    lines = read_prompts(source, max_chars=99, truncate=False)
+    return [line.reason if isinstance(line, Quarantined) else "read" for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("name", "some", "none"),
+    [
+        ("images", [PICTURE], []),
+        ("images", ["a.png"], None),
+        ("Image", "a.png", ""),
+        ("image", PICTURE, None),
+        ("audio", {"array": [0.5] * 99, "sampling_rate": 8000}, None),
+    ],
+)
+def test_a_prompt_about_a_picture_is_refused_where_the_row_has_one(
+    name: str, some: Any, none: Any, tmp_path: Path
+) -> None:
+    rows = [{"prompt": MARKED, name: some}, {"prompt": MARKED, name: none}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    assert picture_reasons(str(tmp_path / "in.parquet")) == ["not_text", "read"]
+    (first, second) = open_source(str(tmp_path / "in.parquet"), naming()).rows
+    flags = [row.columns[name.casefold()] for row in (first, second) if isinstance(row, Raw)]
+    assert flags == [True, False], "it is told apart, and not taken out"
+
+
+def test_of_a_picture_the_part_that_takes_the_least_room_is_read(tmp_path: Path) -> None:
+    large = {"bytes": bytes(range(256)) * 999, "path": "a.png"}
+    pq.write_table(pa.Table.from_pylist([{"prompt": MARKED, "images": [large]}]), tmp_path / "in.parquet")
+    about = pq.ParquetFile(tmp_path / "in.parquet").metadata
+    assert parts_of(about, ["prompt", "images"], {"images"}) == ["prompt", "images.list.element.path"]
+
+
+def test_a_data_set_with_a_broken_picture_is_read_without_decoding_it(tmp_path: Path) -> None:
+    import datasets
+
+    features = datasets.Features({"prompt": datasets.Value("string"), "image": datasets.Image()})
+    data = datasets.Dataset.from_dict({"prompt": [MARKED, MARKED], "image": [PICTURE, None]}, features=features)
+    data.save_to_disk(tmp_path / "saved")
+    assert picture_reasons(str(tmp_path / "saved")) == ["not_text", "read"]
+    streamed = dataset("streamed", data.to_iterable_dataset(), naming()).rows
+    assert [bool(row.columns["image"]) for row in streamed if isinstance(row, Raw)] == [True, False]

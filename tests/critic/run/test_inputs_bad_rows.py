@@ -39,7 +39,7 @@ def test_a_broken_line_in_the_middle_costs_only_itself(tmp_path: Path) -> None:
         ({"prompt": [{"role": "user", "tool_calls": 7}]}, "bad_prompt", "tool_calls is not a list"),
         ({"prompt": [{"content": "Hi"}]}, "bad_prompt", "role: Field required"),
         ({"prompt": [{"role": "user", "content": "Hi", "audio": "x.wav"}]}, "not_text", "something in audio"),
-        ({"prompt": ["Hi"]}, "bad_prompt", "a message needs a role and a content"),
+        ({"prompt": ["Hi"]}, "bad_prompt", "a turn is 'Hi'; expected an object"),
         ({"prompt": 7}, "bad_prompt", "neither a string nor a list"),
         ({"prompt": "Hi", "tags": [1]}, "bad_prompt", "tags"),
         ({"prompt": "Hi", "id": [1]}, "bad_prompt", "id"),

@@ -12,8 +12,10 @@ from openpyxl import Workbook
 from base.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback
 from critic.files.sources import Broken
+from critic.records import Message, Prompt
 from service.formats import format_of
 from service.formats.base import Found
+from tests.feedback_samples import feedback
 
 HEADER = ("id", "question", "model_a", "model_b", "a", "b", "a_ok", "preference", "who")
 COLUMNS: dict[str, Any] = {
@@ -192,3 +194,21 @@ def test_no_cells_break_the_reader(rows: list[tuple[Any, ...]]) -> None:
     for row in rows:
         raw.append(Raw("x:1", {n: cell for n, cell in zip(HEADER, row, strict=True) if cell}))
     assert all(isinstance(label, Feedback | Broken) for label in Reading(raw, "human", sheet._from_row))
+
+
+CHAT = '[{"role": "assistant", "content": "x"}]'
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", CHAT, "<extra_id_1>User\nq\n<extra_id_1>Assistant\n", "\n\nHuman: a\n\nAssistant:"]
+)
+def test_what_a_cell_would_say_as_something_else_is_written_otherwise_or_counted(text: str, tmp_path: Path) -> None:
+    asked, other = feedback("comparison", {"choice": "first"}), feedback("comparison", {"choice": "first"}, (text, "b"))
+    asked = asked.model_copy(update={"prompt": Prompt(messages=(Message(role="user", content=text),))})
+    lists = feedback("comparison", {"choice": "first"}, ('["a"]', '["b", "c"]'))
+    rows = [row for label in (asked, other, lists) for _, row in label.rows()]
+    lost = format_of("spreadsheet").write("pairs", rows, tmp_path / "out.xlsx")
+    read = list(format_of("spreadsheet").read(tmp_path / "out.xlsx"))
+    assert read[0].prompt == asked.prompt  # type: ignore[union-attr]  # it is read
+    assert len(read) == 3 - lost["skipped_unlike_a_cell"]
+    assert all(isinstance(label, Feedback) and label.responses[0].text in (text, "The Nile.") for label in read)

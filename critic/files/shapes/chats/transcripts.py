@@ -68,25 +68,16 @@ def _read(columns: Columns, labels: bool) -> Columns:
 
 
 _MARKED = re.compile(r"\s*### ?(Human|Assistant): ?")
-# How chat templates begin: the roles of such a text are said in a model's own marks.
-_RENDERED = re.compile(
-    r"\s*(<s>|<bos>|<\|begin_of_text\|>)?\s*(<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|\[INST\]|<\|user\|>)"
-)
 
 
 def _fits_text(columns: Columns) -> bool:
     text = columns.get("text")
-    begins = isinstance(text, str) and (text.lstrip().startswith("### Human:") or _RENDERED.match(text))
-    return bool(begins) and not any(has(columns, name) for name in PROMPTS if name != "text")
+    begins = isinstance(text, str) and text.lstrip().startswith("### Human:")
+    return begins and not any(has(columns, name) for name in PROMPTS if name != "text")
 
 
 def _read_text(columns: Columns, labels: bool) -> Columns:
-    text = columns["text"]
-    if _RENDERED.match(text):
-        raise RowError(
-            "rendered_chat", "text is a chat in the marks of a model's template; give its messages, or its prompt alone"
-        )
-    _, *parts = _MARKED.split(text)
+    _, *parts = _MARKED.split(columns["text"])
     turns = [{"role": _ROLES[name], "content": said} for name, said in zip(parts[::2], parts[1::2], strict=True)]
     return columns | {"text": None, "messages": turns}
 
