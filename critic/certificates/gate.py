@@ -6,7 +6,9 @@ is.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
+from base.digest import canonical_json
 from base.errors import InputError
 from base.nearest import nearest
 from critic.certificates.certificate import Certificate, CertifiedFigure
@@ -17,14 +19,32 @@ LEANING = "leaning_to_"
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeBuild:
+    """What a judge was made of behind its name: its weights' hash, and its settings and its mode's options as JSON."""
+
+    weights: str
+    settings: str
+    options: str
+
+    @classmethod
+    def of(cls, revision: str, settings: Any, mode: Mapping[str, Any]) -> Self:
+        """Take over what certificates and the manifests of runs say of a judge."""
+        return cls(revision, canonical_json(settings), canonical_json(mode))
+
+
+@dataclass(frozen=True, slots=True)
 class RowsOrigin:
-    """Who labelled some rows, as they say it themselves; None for what they don't say."""
+    """Who labelled some rows, as they say it themselves; None for what they don't say.
+
+    Rows name their judge; its ``build`` is known of a run's folder alone.
+    """
 
     source: str | None
     judge: str | None
     mode: str | None
     constitution_hash: str | None
     templates: str | None
+    build: JudgeBuild | None = None
 
     @property
     def is_by_people(self) -> bool:
@@ -54,8 +74,15 @@ def _must_cover(certificate: Certificate, origin: RowsOrigin, where: str) -> Non
         "constitution": (origin.constitution_hash, certificate.constitution_hash),
         "templates": (origin.templates, certificate.templates),
     }
+    if origin.build is not None:
+        certified = JudgeBuild.of(certificate.judge.revision, certificate.judge.settings, certificate.judge.mode)
+        told |= {
+            "weights": (origin.build.weights, certified.weights),
+            "settings": (origin.build.settings, certified.settings),
+            "options of the mode": (origin.build.options, certified.options),
+        }
     differing = [
-        f"the {what} of the labels is {own}, the certificate's is {theirs}"
+        f"{what}: {own} for the labels, {theirs} in the certificate"
         for what, (own, theirs) in told.items()
         if own is not None and own != theirs
     ]

@@ -192,6 +192,10 @@ def test_another_judge_s_certificate_is_refused_everywhere(folder: Path) -> None
     ):
         refused = cai(*command).exception
         assert isinstance(refused, InputError) and "of another judge" in str(refused), command
+    (folder / "judge.yaml").write_text("choose: first")
+    again = cai("certify", *JUDGE, "--pairs", "people.jsonl", "--limit", "30", "--out", "again", "--run", "run")
+    assert isinstance(again.exception, InputError), "the same name, and other weights"
+    assert "of another judge: weights: " in str(again.exception)
     changed = json.loads((folder / "other/certificate.json").read_text()) | {"faults": ["none"]}
     (folder / "other/certificate.json").write_text(json.dumps(changed))
     refused = cai("reweigh", "run", "--principles", "c.yaml", "--certificate", "other", "--out", "new").exception

@@ -100,7 +100,9 @@ def notes(figures: TrustFigures) -> Iterator[str]:
         yield fault(name, figures.leanings[name])
     if figures.ceiling.agreement is None:
         yield "No item was labelled by two people: how far people agree with each other is not known."
-    if not figures.mended:
+    if figures.curve and all(probability == 0.5 for probability, _, _ in figures.curve):
+        yield "The judge has even odds on every item that could be read: no map of its probabilities says more."
+    elif figures.curve and not figures.mended:
         yield "There are too few labelled prompts to fit a map of the probabilities on some and to test it on others."
 
 
