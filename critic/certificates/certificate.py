@@ -113,7 +113,7 @@ def read_certificate(path: Path) -> Certificate:
         raise InputError("there is no certificate", where=str(file), fix="`cai certify` makes one.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError("it is not JSON", where=str(file), fix="Give a file that `cai certify` wrote.") from None
     return certificate_of(content, str(file))
 

@@ -20,16 +20,20 @@ LEANING = "leaning_to_"
 
 @dataclass(frozen=True, slots=True)
 class JudgeBuild:
-    """What a judge was made of behind its name: its weights' hash, and its settings and its mode's options as JSON."""
+    """What a judge was made of behind its name: its weights' hash, and its settings and its mode's options as JSON.
+
+    ``code`` is the hash of the files that judge; None where it isn't known.
+    """
 
     weights: str
     settings: str
     options: str
+    code: str | None
 
     @classmethod
-    def of(cls, revision: str, settings: Any, mode: Mapping[str, Any]) -> Self:
+    def of(cls, revision: str, settings: Any, mode: Mapping[str, Any], code: str | None) -> Self:
         """Take over what certificates and the manifests of runs say of a judge."""
-        return cls(revision, canonical_json(settings), canonical_json(mode))
+        return cls(revision, canonical_json(settings), canonical_json(mode), code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,13 @@ def _must_cover(certificate: Certificate, origin: RowsOrigin, where: str) -> Non
         "templates": (origin.templates, certificate.templates),
     }
     if origin.build is not None:
-        certified = JudgeBuild.of(certificate.judge.revision, certificate.judge.settings, certificate.judge.mode)
+        judge, code = certificate.judge, certificate.code.get("sha256")
+        certified = JudgeBuild.of(judge.revision, judge.settings, judge.mode, code)
         told |= {
             "weights": (origin.build.weights, certified.weights),
             "settings": (origin.build.settings, certified.settings),
             "options of the mode": (origin.build.options, certified.options),
+            "code": (origin.build.code, certified.code),
         }
     differing = [
         f"{what}: {own} for the labels, {theirs} in the certificate"
@@ -104,6 +110,7 @@ def _must_reach(certificate: Certificate, name: str, bound: float, where: str) -
             where=where,
             fix=f"{meant}It has {', '.join(sorted(certificate.figures))}.",
         )
+    _must_be_possible(name, bound, where)
     worst, expected = _worst(name, figure), side(name)
     reached = worst is not None and (worst <= bound if expected == "at most" else worst >= bound)
     if not reached:
@@ -112,6 +119,17 @@ def _must_reach(certificate: Certificate, name: str, bound: float, where: str) -
             f"{name} has to be {expected} {bound:g}: it is {figure.estimate:.3g} (n = {figure.n:,}), and {told}",
             where=where,
             fix="Use a better judge, label more by people, or lower the bound.",
+        )
+
+
+def _must_be_possible(name: str, bound: float, where: str) -> None:
+    """Refuse a bound that no figure of the name can miss, or none can reach: 5, say, where 5 % is meant."""
+    least = -1.0 if name.endswith("kappa") else 0.0
+    if not least <= bound <= 1:
+        raise InputError(
+            f"{bound:g} is no bound of {name}, which is between {least:g} and 1",
+            where=where,
+            fix="Write 5 % as 0.05. A leaning is held in both directions, by how large it is.",
         )
 
 

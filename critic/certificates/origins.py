@@ -1,4 +1,4 @@
-"""Who labelled the rows of a file or a folder, by what the rows say of themselves, and a run's manifest of its judge."""
+"""Who labelled the rows of a file or a folder, by what the rows say of themselves, and a run's manifest of a judge."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ def _build(source: Path) -> JudgeBuild | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError("it is not JSON", where=str(file), fix=AGAIN) from None
     config = content.get("config") if isinstance(content, dict) else None
     jury = config.get("jury") if isinstance(config, dict) else None
@@ -51,7 +51,7 @@ def _build(source: Path) -> JudgeBuild | None:
         return None
     try:
         judge, mode = jury[0]["judge"], jury[0]["mode"]
-        return JudgeBuild.of(judge["revision"], judge["settings"], mode)
+        return JudgeBuild.of(judge["revision"], judge["settings"], mode, content.get("code", {}).get("sha256"))
     except (KeyError, TypeError):
         raise InputError("it does not say which judge labelled", where=str(file), fix=AGAIN) from None
 

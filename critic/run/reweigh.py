@@ -137,7 +137,7 @@ def _build(config: RunConfig) -> JudgeBuild | None:
     if len(config.jury) != 1:
         return None
     seat = config.jury[0]
-    return JudgeBuild.of(seat.judge.revision, seat.judge.settings, seat.mode)
+    return JudgeBuild.of(seat.judge.revision, seat.judge.settings, seat.mode, code=None)
 
 
 def _own(config: RunConfig) -> Constitution:

@@ -32,4 +32,5 @@ def _read(columns: Columns, labels: bool) -> Columns:
     raise RowError("no_label", f"this {feedback.kind} says of no answer that it is better or good")
 
 
-FEEDBACK = Shape("feedback", ("kind", "prompt", "responses", "label"), _fits, _read, frozenset(("kind",)))
+COLUMNS = ("kind", "prompt", "responses", "label", "retracted")
+FEEDBACK = Shape("feedback", COLUMNS, _fits, _read, frozenset(("kind",)))

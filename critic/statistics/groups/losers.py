@@ -68,7 +68,8 @@ def _outcome(way: Aggregation, profile: Profile, means: _Floats, people: NDArray
 def _loss(name: str, people: int, scores: _Floats, decided: _Floats) -> Loss:
     known = ~np.isnan(scores[:, 0]) & ~np.isnan(decided[:, 0])
     if people < FEW:
-        return Loss(name, people, None, None, f"{people} people: nothing can be said of fewer than {FEW}")
+        counted = "1 person" if people == 1 else f"{people} people"
+        return Loss(name, people, None, None, f"{counted}: nothing can be said of fewer than {FEW}")
     if known.sum() < FEW:
         items = f"{known.sum()} items that other groups labelled, too"
         return Loss(name, people, None, None, f"{items}: nothing can be said of fewer than {FEW}")

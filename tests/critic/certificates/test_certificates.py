@@ -71,14 +71,16 @@ def test_identity_is_content_without_the_date(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "changed"),
     [
-        ("weights", JudgeBuild.of(OTHER, (), {"name": "logprob", "floor": 0.1})),
-        ("settings", JudgeBuild.of(HASH, [["dtype", "bfloat16"]], {"name": "logprob", "floor": 0.1})),
-        ("options of the mode", JudgeBuild.of(HASH, (), {"name": "logprob", "floor": 0.2})),
+        ("weights", JudgeBuild.of(OTHER, (), {"name": "logprob", "floor": 0.1}, None)),
+        ("settings", JudgeBuild.of(HASH, [["dtype", "bfloat16"]], {"name": "logprob", "floor": 0.1}, None)),
+        ("options of the mode", JudgeBuild.of(HASH, (), {"name": "logprob", "floor": 0.2}, HASH)),
+        ("code", JudgeBuild.of(HASH, (), {"name": "logprob", "floor": 0.1}, OTHER)),
     ],
 )
 def test_what_changed_behind_a_judge_s_name_voids_it(what: str, changed: JudgeBuild) -> None:
-    same = JudgeBuild.of(HASH, [], {"floor": 0.1, "name": "logprob"})
-    require(certificate(), {}, [replace(origin(), build=same)], "here")
+    for code in (HASH, None):
+        same = JudgeBuild.of(HASH, [], {"floor": 0.1, "name": "logprob"}, code)
+        require(certificate(), {}, [replace(origin(), build=same)], "here")
     with pytest.raises(InputError, match=f"of another judge: {what}: "):
         require(certificate(), {}, [replace(origin(), build=changed)], "here")
 
@@ -87,7 +89,7 @@ def run_folder(folder: Path, jury: object) -> Path:
     """A run's pairs and its manifest, as far as certificates read it."""
     row = {"prompt": "a", "judge": "judge", "mode": "logprob", "source": "ai"}
     (folder / "pairs.jsonl").write_text(json.dumps(row) + "\n")
-    manifest = {"config": {"jury": jury}, "exports": {"pairs": {"file": "pairs.jsonl"}}}
+    manifest = {"config": {"jury": jury}, "code": {"sha256": HASH}, "exports": {"pairs": {"file": "pairs.jsonl"}}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder / "pairs.jsonl"
 
@@ -97,7 +99,7 @@ SEAT = {"judge": {"name": "judge", "revision": OTHER, "settings": []}, "mode": {
 
 def test_a_run_s_manifest_says_what_its_judge_was_made_of(tmp_path: Path) -> None:
     file = run_folder(tmp_path, [SEAT])
-    build = JudgeBuild.of(OTHER, (), {"name": "logprob", "floor": 0.1})
+    build = JudgeBuild.of(OTHER, (), {"name": "logprob", "floor": 0.1}, HASH)
     assert [one.build for one in origins(str(file))] == [build]
     other = tmp_path / "exported.jsonl"
     other.write_text(file.read_text())
@@ -117,7 +119,13 @@ def test_what_was_edited_is_refused(tmp_path: Path) -> None:
     content["figures"]["accuracy"]["low"] = 0.99
     with pytest.raises(InputError, match="changed after it was made"):
         certificate_of(content, "here")
-    for broken, problem in (("{", "not JSON"), ("[]", "no certificate"), ('{"sha256": "x"}', "no certificate")):
+    deep = "[" * 100_000
+    for broken, problem in (
+        ("{", "not JSON"),
+        (deep, "not JSON"),
+        ("[]", "no certificate"),
+        ('{"sha256": "x"}', "no certificate"),
+    ):
         (tmp_path / FILE).write_text(broken)
         with pytest.raises(InputError, match=problem):
             read_certificate(tmp_path)
@@ -134,6 +142,9 @@ def test_what_was_edited_is_refused(tmp_path: Path) -> None:
         ({"leaning_to_length": 0.19}, "has to be at most 0.19"),
         ({"retest_spread": 1.0}, "nothing is known of its limits"),
         ({"acuracy": 0.5}, "no figure 'acuracy'"),
+        ({"accuracy": 70}, "70 is no bound of accuracy, which is between 0 and 1"),
+        ({"calibration_error": 5}, "5 is no bound of calibration_error"),
+        ({"leaning_to_length": -0.1}, "-0.1 is no bound of leaning_to_length"),
     ],
 )
 def test_bounds_are_held_against_the_worse_end(bounds: dict[str, float], refused: str | None) -> None:

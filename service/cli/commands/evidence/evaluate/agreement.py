@@ -138,7 +138,7 @@ def _print(figures: AgreementFigures, of: str) -> None:
 def _print_people(figures: AgreementFigures) -> None:
     table = Table(title=Text(f"people; accuracy by {figures.model}"), title_justify="left", box=box.SIMPLE)
     for name in ("annotator", "labels", "with others", "accuracy", "gold", "kappa", "drift", "fatigue"):
-        table.add_column(name, no_wrap=name != "annotator")
+        table.add_column(name, no_wrap=name != "annotator", overflow="fold")
     most = sorted(figures.annotators, key=lambda one: -one.labels)
     for one in most[:NAMED]:
         table.add_row(
