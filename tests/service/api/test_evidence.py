@@ -127,7 +127,14 @@ async def test_what_no_certificate_bound_or_probability_can_be_is_refused(api: A
     assert (await api.admin.post("/v1/certificates", content=deep, headers=json_of)).status_code in (400, 422)
 
     await api.admin.post("/v1/feedback", json=[judged(n, 0.9) for n in range(3)])
-    for bounds in ('{"accuracy": NaN}', '{"accuracy": 1e999}', '{"accuracy": 70}', '{"": 0.5}', '["accuracy"]', '"yes"'):
+    for bounds in (
+        '{"accuracy": NaN}',
+        '{"accuracy": 1e999}',
+        '{"accuracy": 70}',
+        '{"": 0.5}',
+        '["accuracy"]',
+        '"yes"',
+    ):
         asked = '{"name": "d", "aggregation": "soft", "require_certificate": ' + bounds + "}"
         done = await api.admin.post("/v1/datasets", content=asked, headers=json_of)
         assert done.status_code in (400, 422), (bounds, done.text)

@@ -124,7 +124,13 @@ async def test_a_report_shows_everything_and_escapes_what_it_shows() -> None:
     figures = judge_figures(answers, own, "scripted")
     shown = judge_page("<b>judge</b>", "lead", figures, {"certificate": "<i>"})
     assert "<b>judge" not in shown and "&lt;b&gt;judge" in shown and "&lt;i&gt;" in shown
-    for words in ("human ceiling", "Leanings", "calibration_<wbr>error", "Where they differ most", "<small>n = 60</small>"):
+    for words in (
+        "human ceiling",
+        "Leanings",
+        "calibration_<wbr>error",
+        "Where they differ most",
+        "<small>n = 60</small>",
+    ):
         assert words in shown
     assert "http://" not in shown and "<script" not in shown
 
