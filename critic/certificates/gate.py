@@ -72,7 +72,7 @@ def _must_cover(certificate: Certificate, origin: RowsOrigin, where: str) -> Non
             where=where,
             fix="Use what `cai generate`, `cai judge` or a data set of the service writes, which names it.",
         )
-    told = {
+    told: dict[str, tuple[str | None, str | None]] = {
         "judge": (origin.judge, certificate.judge.name),
         "mode": (origin.mode, certificate.judge.mode_name),
         "constitution": (origin.constitution_hash, certificate.constitution_hash),

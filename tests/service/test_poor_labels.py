@@ -187,7 +187,14 @@ def test_times_that_are_none_say_nothing_of_a_course(folder: Path) -> None:
 
 
 def test_labels_as_the_service_gives_them_are_read_by_every_command(folder: Path) -> None:
-    about = {"id": "0f", "item": "x", "created_at": "2026-11-29T10:00:00Z", "project": "p", "task": "t", "job": None}
+    about: Row = {
+        "id": "0f",
+        "item": "x",
+        "created_at": "2026-11-29T10:00:00Z",
+        "project": "p",
+        "task": "t",
+        "job": None,
+    }
     about |= {"shown": [1, 0], "seconds": 3.5, "replaces": None, "retracted": None}
     rows = [said(n, alternating(n), name) | about for n in range(24) for name in ("ann", "bob")]
     rows[0]["retracted"] = {"reason": "a slip", "at": "2026-11-29T11:00:00Z", "replaced_by": None}

@@ -34,10 +34,14 @@ def model_strengths(labels: Sequence[Said]) -> ModelStrengths | None:
     prompts = [one.prompt for one, _, _ in told]
     if note := few(len(set(prompts)), "prompt"):
         return ModelStrengths({}, {}, {}, note)
-    names = sorted({name for _, *both in told for name in both})
+    ones = [model for _, model, _ in told]
+    others = [model for _, _, model in told]
+    names = sorted({*ones, *others})
     place = {name: number for number, name in enumerate(names)}
-    first, second = [place[one] for _, one, _ in told], [place[other] for _, _, other in told]
-    said, people = [one.value for one, _, _ in told], [one.annotator for one, _, _ in told]
+    first = [place[name] for name in ones]
+    second = [place[name] for name in others]
+    said = [one.value for one, _, _ in told]
+    people = [one.annotator for one, _, _ in told]
     try:
         alike = bradley_terry(first, second, said, prompts)
     except ValueError as error:
@@ -46,8 +50,8 @@ def model_strengths(labels: Sequence[Said]) -> ModelStrengths | None:
     counts = np.bincount([*first, *second], minlength=len(names)).tolist()
     figures = {}
     for number, name in enumerate(names):
-        ends = (ELO * float(side[number]) for side in (alike.strengths, alike.low, alike.high))
-        figures[name] = Figure(*ends, n=counts[number], clusters=alike.clusters)
+        value, low, high = (ELO * float(side[number]) for side in (alike.strengths, alike.low, alike.high))
+        figures[name] = Figure(value, low, high, counts[number], alike.clusters)
     return ModelStrengths(
         figures,
         dict(zip(names, (ELO * weighed.strengths).tolist(), strict=True)),

@@ -70,11 +70,11 @@ class FindingLimits:
         unknown = {what: few(tested.prompts, "prompt") for what in counts}
         unknown["ambiguous clauses"] = unknown["ambiguous clauses"] or tested.no_ambiguity
         said = []
-        for what, (limit, count) in counts.items():
-            if limit is not None and unknown[what]:
+        for what, (most, count) in counts.items():
+            if most is not None and unknown[what]:
                 said.append(f"{what}: not known. {unknown[what]}")
-            elif limit is not None and count > limit:
-                said.append(f"{what}: {count}, and the limit is {limit}")
+            elif most is not None and count > most:
+                said.append(f"{what}: {count}, and the limit is {most}")
         known = tested.coverage.silent
         silent = None if known is None or known.is_of_few else known.estimate
         for what, limit, share in (("silent comparisons", self.silent, silent), ("flips", self.flips, flips)):

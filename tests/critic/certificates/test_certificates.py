@@ -57,7 +57,7 @@ def origin(**changed: str | None) -> RowsOrigin:
         "constitution_hash": HASH,
         "templates": HASH,
     }
-    return RowsOrigin(**(values | changed))
+    return RowsOrigin(**(values | changed), build=None)
 
 
 def test_identity_is_content_without_the_date(tmp_path: Path) -> None:

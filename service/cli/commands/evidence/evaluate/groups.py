@@ -84,25 +84,27 @@ def _profile(labels: Sequence[Feedback], source: str, left_out: dict[str, int]) 
     if not labels:
         raise InputError("no comparison has a group and an annotator", where=source, fix=GIVE_BOTH)
     together = _scored(labels, {})
-    found = clusters(_votes(together))
-    if found.refusal:
+    opinions = clusters(_votes(together))
+    if opinions.refusal:
         raise InputError(
             "no comparison has a group and an annotator",
             where=source,
-            fix=f"{GIVE_BOTH} They were sought in the votes alone, too. {found.refusal}",
+            fix=f"{GIVE_BOTH} They were sought in the votes alone, too. {opinions.refusal}",
         )
     people = sorted({label.annotator for label in labels if label.annotator is not None})
-    of = {name: f"group {number + 1}" for name, number in zip(people, found.group.tolist(), strict=True) if number >= 0}
+    of = {
+        name: f"group {number + 1}" for name, number in zip(people, opinions.group.tolist(), strict=True) if number >= 0
+    }
     kept = [label for label in labels if label.annotator in of]
     left_out["by people who labelled too little"] = len(labels) - len(kept)
-    told = f"{found.count} groups were found in the votes alone (silhouette {found.silhouette:.2f})"
+    told = f"{opinions.count} groups were found in the votes alone (silhouette {opinions.silhouette:.2f})"
     return _scored(kept, of), Apart(None, None, f"{told}: that they vote differently is what makes them groups.")
 
 
-def _scored(labels: Iterable[Feedback], found: Mapping[str, str]) -> Profile:
+def _scored(labels: Iterable[Feedback], sought: Mapping[str, str]) -> Profile:
     """Scores of both answers, in the order of each item's first label; of a person's labels of an item the last.
 
-    ``found`` has the groups of people whose labels name none.
+    ``sought`` has the groups of people whose labels name none.
     """
     orders: dict[str, list[str]] = {}
     rows: dict[tuple[str, str], tuple[float, str]] = {}
@@ -112,7 +114,7 @@ def _scored(labels: Iterable[Feedback], found: Mapping[str, str]) -> Profile:
         assert isinstance(turned, ComparisonLabel) and label.annotator is not None
         first = turned.first_is_better
         assert first is not None
-        rows[label.item, label.annotator] = first, label.group or found.get(label.annotator, "")
+        rows[label.item, label.annotator] = first, label.group or sought.get(label.annotator, "")
     places = {item: f"{place:09}" for place, item in enumerate(orders)}  # so that items keep the file's order
     worths = [(first, 1 - first) for first, _ in rows.values()]
     items = [places[item] for item, _ in rows]
