@@ -84,4 +84,5 @@ def not_covered(covers: Coverage, tags: Iterable[str]) -> tuple[str, ...]:
         f"Answers much shorter than {low:,} or longer than {high:,} characters, and {several}.",
         f"Topics unlike those of the labelled prompts (tags: {topics}; frequent words: {', '.join(covers.words)}).",
         "People other than those who labelled, and answers by models unlike those whose answers were labelled.",
+        "Labels by some of the principles alone, or by votes that were pooled otherwise than by their log-odds.",
     )

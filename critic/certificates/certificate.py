@@ -6,7 +6,6 @@ constitution's hash is held, too.
 """
 
 import json
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -114,7 +113,7 @@ def read_certificate(path: Path) -> Certificate:
         raise InputError("there is no certificate", where=str(file), fix="`cai certify` makes one.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError("it is not JSON", where=str(file), fix="Give a file that `cai certify` wrote.") from None
     return certificate_of(content, str(file))
 
@@ -139,21 +138,3 @@ def certificate_of(content: Any, where: str) -> Certificate:
             fix="Certify the judge again; a certificate is not edited.",
         )
     return certificate
-
-
-def void(certificate: Certificate, now: Certificate) -> Sequence[str]:
-    """Return why a certificate no longer holds, by what one made ``now`` would be bound to; nothing where it does."""
-    return [
-        f"{what}: {old} then, {new} now"
-        for what, old, new in (
-            ("judge", certificate.judge.name, now.judge.name),
-            ("weights", certificate.judge.revision, now.judge.revision),
-            ("settings", certificate.judge.settings, now.judge.settings),
-            ("mode", certificate.judge.mode, now.judge.mode),
-            ("templates", certificate.templates, now.templates),
-            ("constitution", certificate.constitution_hash, now.constitution_hash),
-            ("principles", certificate.principles, now.principles),
-            ("code", certificate.code.get("sha256"), now.code.get("sha256")),
-        )
-        if old != new
-    ]

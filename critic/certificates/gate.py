@@ -6,7 +6,9 @@ is.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
+from base.digest import canonical_json
 from base.errors import InputError
 from base.nearest import nearest
 from critic.certificates.certificate import Certificate, CertifiedFigure
@@ -17,14 +19,36 @@ LEANING = "leaning_to_"
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeBuild:
+    """What a judge was made of behind its name: its weights' hash, and its settings and its mode's options as JSON.
+
+    ``code`` is the hash of the files that judge; None where it isn't known.
+    """
+
+    weights: str
+    settings: str
+    options: str
+    code: str | None
+
+    @classmethod
+    def of(cls, revision: str, settings: Any, mode: Mapping[str, Any], code: str | None) -> Self:
+        """Take over what certificates and the manifests of runs say of a judge."""
+        return cls(revision, canonical_json(settings), canonical_json(mode), code)
+
+
+@dataclass(frozen=True, slots=True)
 class RowsOrigin:
-    """Who labelled some rows, as they say it themselves; None for what they don't say."""
+    """Who labelled some rows, as they say it themselves; None for what they don't say.
+
+    Rows name their judge; its ``build`` is known of a run's folder alone.
+    """
 
     source: str | None
     judge: str | None
     mode: str | None
     constitution_hash: str | None
     templates: str | None
+    build: JudgeBuild | None = None
 
     @property
     def is_by_people(self) -> bool:
@@ -48,14 +72,23 @@ def _must_cover(certificate: Certificate, origin: RowsOrigin, where: str) -> Non
             where=where,
             fix="Use what `cai generate`, `cai judge` or a data set of the service writes, which names it.",
         )
-    told = {
+    told: dict[str, tuple[str | None, str | None]] = {
         "judge": (origin.judge, certificate.judge.name),
         "mode": (origin.mode, certificate.judge.mode_name),
         "constitution": (origin.constitution_hash, certificate.constitution_hash),
         "templates": (origin.templates, certificate.templates),
     }
+    if origin.build is not None:
+        judge, code = certificate.judge, certificate.code.get("sha256")
+        certified = JudgeBuild.of(judge.revision, judge.settings, judge.mode, code)
+        told |= {
+            "weights": (origin.build.weights, certified.weights),
+            "settings": (origin.build.settings, certified.settings),
+            "options of the mode": (origin.build.options, certified.options),
+            "code": (origin.build.code, certified.code),
+        }
     differing = [
-        f"the {what} of the labels is {own}, the certificate's is {theirs}"
+        f"{what}: {own} for the labels, {theirs} in the certificate"
         for what, (own, theirs) in told.items()
         if own is not None and own != theirs
     ]
@@ -77,6 +110,7 @@ def _must_reach(certificate: Certificate, name: str, bound: float, where: str) -
             where=where,
             fix=f"{meant}It has {', '.join(sorted(certificate.figures))}.",
         )
+    _must_be_possible(name, bound, where)
     worst, expected = _worst(name, figure), side(name)
     reached = worst is not None and (worst <= bound if expected == "at most" else worst >= bound)
     if not reached:
@@ -85,6 +119,17 @@ def _must_reach(certificate: Certificate, name: str, bound: float, where: str) -
             f"{name} has to be {expected} {bound:g}: it is {figure.estimate:.3g} (n = {figure.n:,}), and {told}",
             where=where,
             fix="Use a better judge, label more by people, or lower the bound.",
+        )
+
+
+def _must_be_possible(name: str, bound: float, where: str) -> None:
+    """Refuse a bound that no figure of the name can miss, or none can reach: 5, say, where 5 % is meant."""
+    least = -1.0 if name.endswith("kappa") else 0.0
+    if not least <= bound <= 1:
+        raise InputError(
+            f"{bound:g} is no bound of {name}, which is between {least:g} and 1",
+            where=where,
+            fix="Write 5 % as 0.05. A leaning is held in both directions, by how large it is.",
         )
 
 

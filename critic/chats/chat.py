@@ -244,7 +244,7 @@ def _tool_fields(message: Message) -> Turn:
 def _object(arguments: str) -> object:
     try:
         value: object = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
     return value if isinstance(value, dict) else arguments
 

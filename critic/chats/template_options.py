@@ -76,6 +76,6 @@ def switches(think: bool) -> tuple[dict[str, object], ...]:
 def _value(text: str) -> object:
     try:
         value: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value

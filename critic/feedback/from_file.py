@@ -17,6 +17,10 @@ from critic.rows import RowError
 ORIGIN = ("annotator", "principle", "constitution", "constitution_hash")
 GIVEN = "given"
 """The model of a response whose writer the file doesn't name."""
+TIMES = ("created_at", "at", "time", "timestamp")
+"""Columns that say when a label was given, as an ISO date or seconds since 1970."""
+STORED = frozenset(("id", "item", *TIMES, "project", "task", "job", "shown", "replaces", "retracted"))
+"""What is said of a label beside the label itself, by the service when it gives it out."""
 
 
 def is_feedback(columns: Mapping[str, Any]) -> bool:
@@ -35,9 +39,12 @@ def from_file(columns: Columns, where: str, source: Source) -> Feedback:
         return _exported(given, where)
     if "label" not in given:
         raise RowError("no_label", "the label is empty")
+    if "retracted" in given:
+        raise RowError("retracted", "this label was withdrawn, or corrected by another")
     if isinstance(given["label"], str):  # tables without types of their own hold it as a text
         given["label"] = _json(given["label"])
-    return Feedback.model_validate({"source": source} | given | {"where": given.get("where") or where})
+    own = {name: value for name, value in given.items() if name not in STORED}
+    return Feedback.model_validate({"source": source} | own | {"where": given.get("where") or where})
 
 
 def origin(columns: Mapping[str, Any], where: str, source: Source) -> Columns:

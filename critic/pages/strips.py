@@ -45,7 +45,7 @@ class Strips:
 
     def draw(self) -> Markup:
         """Return the picture."""
-        rows = [part for name, dots in self.rows for part in (element("span", name), self._strip(name, dots))]
+        rows = [part for name, dots in self.rows for part in (_called(name, dots), self._strip(name, dots))]
         return together(
             (self._legend(), element("div", *rows, Markup("<span></span>"), _scale(self.axis), class_="strips"))
         )
@@ -139,6 +139,12 @@ class Bars:
         share = 0.85 * count / max(1, most)  # so that the longest bar's count stands beside it, too
         bar = element("rect", width=across(share), height="12", y="3", class_=f"bar {color}")
         return bar, element("svg", text(f"{count:,}", "6", 13, "start"), x=across(share))
+
+
+def _called(name: str, dots: Sequence[Dot | None]) -> Markup:
+    """Return a row's name, and of how many observations its dots are: each number once."""
+    counts = dict.fromkeys(f"{dot.n:,}" for dot in dots if dot is not None)
+    return element("span", name, " ", element("small", f"n = {'; '.join(counts)}") if counts else "")
 
 
 def _entry(series: Series) -> Markup:

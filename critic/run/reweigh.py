@@ -17,7 +17,7 @@ from base.nearest import perhaps
 from base.together import together
 from constitution import Constitution, Principle, load
 from critic.certificates.certificate import Certificate, read_certificate
-from critic.certificates.gate import RowsOrigin, require
+from critic.certificates.gate import JudgeBuild, RowsOrigin, require
 from critic.records import Quarantined, Row
 from critic.run.config import RunConfig, RunSettings
 from critic.run.folder.reading import open_rows, read_config
@@ -120,6 +120,7 @@ def _certificate(file: Path, config: RunConfig, constitution: Constitution) -> C
         mode=modes[0] if len(modes) == 1 else "jury",
         constitution_hash=constitution.digest,
         templates=digest(config.templates),
+        build=_build(config),
     )
     require(certificate, {}, [origin], str(file))
     if certificate.map is None:
@@ -129,6 +130,14 @@ def _certificate(file: Path, config: RunConfig, constitution: Constitution) -> C
             fix="Weigh without it, or certify the judge on more labels by people.",
         )
     return certificate
+
+
+def _build(config: RunConfig) -> JudgeBuild | None:
+    """What the judge was made of; a jury is none, and its name alone says so."""
+    if len(config.jury) != 1:
+        return None
+    seat = config.jury[0]
+    return JudgeBuild.of(seat.judge.revision, seat.judge.settings, seat.mode, code=None)
 
 
 def _own(config: RunConfig) -> Constitution:

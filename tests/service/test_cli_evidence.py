@@ -73,6 +73,28 @@ def test_agreement_names_the_spammer_and_right_answers(tmp_path: Path) -> None:
     assert sum(told["verdicts"].values()) == 50 and "Person by person" in page.read_text()
 
 
+def test_models_have_strengths_and_a_spammer_the_least_reliability(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    rows = []
+    for n in range(60):
+        truth = "first" if rng.random() < 0.75 else "second"
+        other = "second" if truth == "first" else "first"
+        rows += [said(n, truth if rng.random() < 0.9 else other, name) for name in ("ann", "bob", "cyd")]
+        rows.append(said(n, rng.choice(("first", "second")), "eve"))
+    page = tmp_path / "page.html"
+    models = agreement(write(tmp_path / "l.jsonl", rows), "--report", str(page))["models"]
+    best, least = models["strengths"]["a"], models["strengths"]["b"]
+    assert best["n"] == 240 and best["clusters"] == 60
+    assert best["low"] > 0 and best["estimate"] == pytest.approx(-least["estimate"])
+    assert models["weighed"]["a"] > best["estimate"], "slips pull strengths together"
+    assert min(models["reliability"], key=lambda name: models["reliability"][name]) == "eve"
+    assert "Models by these comparisons" in page.read_text()
+    few = agreement(write(tmp_path / "few.jsonl", rows[:20]), "--report", str(page))["models"]
+    assert "No more than 5 prompts" in few["why_not"] and "No more than 5 prompts" in page.read_text()
+    always = agreement(write(tmp_path / "always.jsonl", [said(n, "first") for n in range(24)]))["models"]
+    assert "not finite" in always["why_not"] and always["strengths"] == {}
+
+
 def test_opposed_groups_stay_apart(tmp_path: Path) -> None:
     rows = []
     for n in range(30):
@@ -192,6 +214,10 @@ def test_another_judge_s_certificate_is_refused_everywhere(folder: Path) -> None
     ):
         refused = cai(*command).exception
         assert isinstance(refused, InputError) and "of another judge" in str(refused), command
+    (folder / "judge.yaml").write_text("choose: first")
+    again = cai("certify", *JUDGE, "--pairs", "people.jsonl", "--limit", "30", "--out", "again", "--run", "run")
+    assert isinstance(again.exception, InputError), "the same name, and other weights"
+    assert "of another judge: weights: " in str(again.exception)
     changed = json.loads((folder / "other/certificate.json").read_text()) | {"faults": ["none"]}
     (folder / "other/certificate.json").write_text(json.dumps(changed))
     refused = cai("reweigh", "run", "--principles", "c.yaml", "--certificate", "other", "--out", "new").exception

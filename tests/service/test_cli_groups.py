@@ -1,6 +1,8 @@
 """``cai evaluate groups``: two opposed groups are told, and who loses under each way; groups too small are refused."""
 
 import json
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +98,23 @@ def test_a_group_that_prefers_nothing_is_a_sentence(tmp_path: Path) -> None:
     rows = [label(item, person, group, "tie") for item in range(20) for person in range(20) for group in ("n", "s")]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert "prefers neither answer of any item" in cai(str(tmp_path / "labels.jsonl"), "--by", "mean").output
+
+
+def test_groups_that_nobody_named_are_found_in_the_votes_or_refused(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    rng = random.Random(1)
+
+    def told(leans: Callable[[int, int], float], people: int) -> Any:
+        rows = []
+        for person in range(people):
+            for item in range(24):
+                rows.append(label(item, person, None, "first" if rng.random() < leans(item, person) else "second"))
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return cai(str(file), "--json")
+
+    two = json.loads(told(lambda item, person: 0.9 if (item + (person >= 30)) % 2 else 0.1, 60).stdout)
+    assert two["people"] == {"group 1": 30, "group 2": 30} and two["apart"]["p"] is None
+    assert two["apart"]["refusal"].startswith("2 groups were found in the votes alone (silhouette 0.")
+    assert two["ways"]["soft"]["groups"]["group 1"]["overruled"]["estimate"] == pytest.approx(0.5, abs=0.1)
+    assert "no more than by chance" in str(told(lambda item, person: 0.5, 60).exception)
+    assert "3 people voted enough" in str(told(lambda item, person: 0.5, 3).exception)

@@ -45,5 +45,6 @@ def test_people_who_compared_other_answers_and_options_that_miss_another_are_ref
     (folder / "people.jsonl").write_text(json.dumps({"prompt": "question 1", "chosen": "x", "rejected": "y"}))
     for more in (("--people", "people.jsonl"), ("--shots", "2"), ("--reward", "scripted:judge.yaml")):
         assert isinstance(cai(*more).exception, InputError), more
+    assert not (folder / "lynx.log").exists(), "all of these are refused before anything is asked"
     done = cai("--people", "people.jsonl", "--reward", "verify:contains=e")
     assert "none of its rows" in str(done.exception)

@@ -4,6 +4,7 @@ Never a traceback, and never NaN or infinity, in print, in JSON or on a page.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,6 +54,11 @@ def alternating(number: int) -> str:
     return ("first", "second")[number % 2]
 
 
+def timed(row: Row, at: object) -> str:
+    """A row with a time that Python's JSON reads, and no clock has shown."""
+    return json.dumps(row | {"created_at": at})
+
+
 ONE_ANNOTATOR = [said(n, alternating(n)) for n in range(24)]
 ALL_TIES = [said(n, "tie", name) for n in range(24) for name in ("ann", "bob")]
 ALL_MISSING = [said(n, "first") | {"label": {"choice": None}} for n in range(24)]
@@ -77,6 +83,9 @@ CASES: dict[str, list[Row]] = {
     "unbalanced orders": UNBALANCED_ORDERS,
     "duplicated rows": DUPLICATED_ROWS,
 }
+
+
+NO_TIMES = (math.inf, -math.inf, math.nan, 10**400, True, "yesterday", "9999-12-31T23:59:59-12:00")
 
 
 @pytest.fixture
@@ -164,6 +173,43 @@ def test_every_command_gives_figures_a_sentence_or_a_refusal(folder: Path, rows:
         assert not NO_NUMBER.search(text), page
     assert told["injection"], "which needs no labels"
     assert is_judged or not rows
+
+
+@pytest.mark.filterwarnings("error")
+def test_times_that_are_none_say_nothing_of_a_course(folder: Path) -> None:
+    rows = [said(n, alternating(n), name) for n in range(42) for name in ("ann", "bob")]
+    lines = [timed(row, NO_TIMES[place % len(NO_TIMES)]) for place, row in enumerate(rows)]
+    Path("labels.jsonl").write_text("\n".join(lines))
+    done = cai("evaluate", "agreement", "labels.jsonl", "--json")
+    assert is_told("agreement", done)
+    people = json.loads(done.stdout)["annotators"]
+    assert [(one["drift"], one["fatigue"]) for one in people] == [(None, None)] * 2
+
+
+def test_labels_as_the_service_gives_them_are_read_by_every_command(folder: Path) -> None:
+    about: Row = {
+        "id": "0f",
+        "item": "x",
+        "created_at": "2026-11-29T10:00:00Z",
+        "project": "p",
+        "task": "t",
+        "job": None,
+    }
+    about |= {"shown": [1, 0], "seconds": 3.5, "replaces": None, "retracted": None}
+    rows = [said(n, alternating(n), name) | about for n in range(24) for name in ("ann", "bob")]
+    rows[0]["retracted"] = {"reason": "a slip", "at": "2026-11-29T11:00:00Z", "replaced_by": None}
+    write("labels.jsonl", rows)
+    for command in (
+        ("evaluate", "agreement", "labels.jsonl"),
+        ("evaluate", "judge", *RULED, "--pairs", "labels.jsonl"),
+        ("certify", *RULED, "--pairs", "labels.jsonl", "--out", "certificate"),
+    ):
+        done = cai(*command)
+        assert done.exit_code == 3, (done.output, done.exception)
+        assert "retracted: this label was withdrawn" in done.output, "which alone is left out"
+    agreed = json.loads(cai("evaluate", "agreement", "labels.jsonl", "--json").stdout)
+    assert agreed["labels"] == 47
+    assert "left out: 1 rows" in cai("constitution", "recover", "labels.jsonl").output
 
 
 def always(choice: str) -> Callable[[int, int], str]:

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
+from critic.evaluation.agreement.models import ModelStrengths, model_strengths
 from critic.evaluation.agreement.units import LEVELS, Said
 from critic.statistics.alarms import OF_REPORT, faults
 from critic.statistics.intervals import FEW, Figure, Share
@@ -56,7 +57,7 @@ class Between:
 class AgreementFigures:
     """``coefficients`` are by name, ``why_not`` says of those that are not there. ``model`` names how truth was found.
 
-    ``verdicts`` count what to do with items that two people or more compared.
+    ``verdicts`` count what to do with items that two people or more compared. ``models`` are those whose answers were.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class AgreementFigures:
     slip: float | None
     verdicts: Mapping[Verdict, int]
     items: Mapping[str, Verdict]
+    models: ModelStrengths | None
     alarms: tuple[str, ...]
 
 
@@ -125,6 +127,7 @@ def agreement_figures(
         slip=slip,
         verdicts=Counter(decided.values()),
         items=decided,
+        models=model_strengths(labels),
         alarms=tuple(_alarms(people, OF_REPORT / tables)),
     )
 

@@ -41,8 +41,16 @@ def _part(group: str | None, figures: AgreementFigures, number: int) -> dict[str
         "figures": figures,
         "tiles": list(_tiles(figures)),
         "notes": notes,
+        "models": list(_models(figures)),
         "annotators": [_row(one) for one in sorted(figures.annotators, key=lambda one: -one.labels)],
     }
+
+
+def _models(figures: AgreementFigures) -> Iterator[tuple[str, str, str, str]]:
+    if figures.models is not None:
+        for name, one in sorted(figures.models.strengths.items(), key=lambda named: -named[1].estimate):
+            limits = f"{one.low:+z.0f} to {one.high:+z.0f}"
+            yield name, f"{one.estimate:+z.0f} ({limits})", f"{figures.models.weighed[name]:+z.0f}", f"{one.n:,}"
 
 
 def _tiles(figures: AgreementFigures) -> Iterator[tuple[str, str, str]]:

@@ -23,7 +23,10 @@ PAIRS_OF_A_RANKING = 500  # of its responses: all of 32
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One label of a unit. ``unit`` is a text or a tuple of what it is about; ``at`` seconds since 1970, if known."""
+    """One label of a unit. ``unit`` is a text or a tuple of what it is about; ``at`` seconds since 1970, if known.
+
+    Of a comparison ``models`` wrote the first answer and the second.
+    """
 
     unit: str
     item: str
@@ -32,6 +35,7 @@ class Said:
     value: float
     group: str | None = None
     at: float | None = None
+    models: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,11 @@ def said(labels: Iterable[Timed], kind: str) -> tuple[list[Said], int]:
 
 def _of(timed: Timed, order: Sequence[str], name: str) -> Iterator[Said]:
     label = timed.label.in_order_of(order)
+    models = None
+    if isinstance(label.label, ComparisonLabel):
+        models = label.responses[0].model, label.responses[1].model
     for about, value in _values(label):
-        yield Said(f"{label.item}:{about}", label.item, label.prompt.key, name, value, label.group, timed.at)
+        yield Said(f"{label.item}:{about}", label.item, label.prompt.key, name, value, label.group, timed.at, models)
 
 
 def _values(label: Feedback) -> Iterator[tuple[str, float]]:

@@ -84,4 +84,4 @@ def _points(figure: Plain) -> str:
     """A figure's estimate and interval in points, as far as they are known."""
     if figure.get("low") is None or figure.get("high") is None:
         return ""
-    return f"{100 * figure['estimate']:+.0f} points ({100 * figure['low']:+.0f} to {100 * figure['high']:+.0f})"
+    return f"{100 * figure['estimate']:+z.0f} points ({100 * figure['low']:+z.0f} to {100 * figure['high']:+z.0f})"

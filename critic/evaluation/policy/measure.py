@@ -55,6 +55,7 @@ async def measure(plan: PolicyPlan, ledger: Ledger, tell: Tell = lambda text: No
     if len(plan.policies) < 2:
         raise InputError("one policy has nothing to be compared with", fix="Name the base and at least one trained.")
     names = plan.names or _names(plan.policies)
+    giving = _giving(plan.reward)
     texts: dict[str, list[list[Texts]]] = {name: [] for name in plan.prompts}
     exam: list[list[float | None]] = []
     own: list[Likelihoods] = []
@@ -76,7 +77,7 @@ async def measure(plan: PolicyPlan, ledger: Ledger, tell: Tell = lambda text: No
             await engine.close()
     drift = await _drift(plan, ledger, texts[HELD_OUT], own, base_by, able, tell)
     matches, judged_by = await _judged(plan, ledger, texts, tell)
-    reward_name, rewards = await _rewards(plan, ledger, texts[HELD_OUT], tell)
+    reward_name, rewards = await _rewards(giving, plan, ledger, texts[HELD_OUT], tell)
     return MeasuredPolicies(
         names=names,
         samples=plan.samples,
@@ -165,14 +166,19 @@ async def _judged(
     return matches, judged_by
 
 
-async def _rewards(
-    plan: PolicyPlan, ledger: Ledger, texts: Sequence[Sequence[Texts]], tell: Tell
-) -> tuple[str, list[list[tuple[float | None, ...]]]]:
-    if plan.reward is None:
-        return "", []
-    spec = parse_spec(plan.reward)
-    if spec.gives != "rewards":
+def _giving(reward: str | None) -> Spec | None:
+    """The engine that gives rewards. Raises `InputError` for another one: before anything is asked, and paid for."""
+    spec = None if reward is None else parse_spec(reward)
+    if spec is not None and spec.gives != "rewards":
         raise InputError(f"{spec} gives {spec.gives}, and no rewards", where="--reward", fix="Name one: rm:PATH_OR_ID.")
+    return spec
+
+
+async def _rewards(
+    spec: Spec | None, plan: PolicyPlan, ledger: Ledger, texts: Sequence[Sequence[Texts]], tell: Tell
+) -> tuple[str, list[list[tuple[float | None, ...]]]]:
+    if spec is None:
+        return "", []
     tell(f"rewards of {spec}")
     engine = RecordedEngine(open_engine(spec), ledger, Budget())
     try:

@@ -149,8 +149,8 @@ def _short(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+,.2f}"
+    return f"{value:+z,.2f}"
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f} points"
+    return f"{100 * value:+z.1f} points"

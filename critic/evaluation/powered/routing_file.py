@@ -11,6 +11,7 @@ from critic.run.folder.results import replace_text
 
 ITEMS, ASKED = "routing.jsonl", "to-label.jsonl"
 FIX = "Give the file routing.jsonl that `cai evaluate routing` wrote."
+LEAST = 1e-12  # of a chance: an even draw of one from a million millions
 
 
 def write_route(route: Route, out: Path) -> tuple[Path, Path]:
@@ -77,10 +78,10 @@ def _chance(line: str, where: str) -> tuple[str, float, bool]:
     """Return an item, its probability, and whether people have it: drawn, or labelled before."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     told = row if isinstance(row, dict) else {}
     item, chance = told.get("item"), told.get("chance")
-    if not isinstance(item, str) or not isinstance(chance, int | float) or chance is True or not 0 < chance <= 1:
+    if not isinstance(item, str) or not isinstance(chance, int | float) or chance is True or not LEAST <= chance <= 1:
         raise InputError("it has no item with a chance above 0 and at most 1", where=where, fix=FIX)
     return item, float(chance), bool(told.get("drawn")) or bool(told.get("labels"))

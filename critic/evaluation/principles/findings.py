@@ -60,21 +60,23 @@ class FindingLimits:
     def broken(self, tested: Findings, flips: float | None = None) -> list[str]:
         """Return a sentence for each limit that isn't held. ``flips``: the share of judgements that a change flips.
 
-        A share that can't be told is no pass: it breaks its limit, with the reason.
+        What can't be told, of few prompts among it, is no pass: it breaks its limit, with the reason.
         """
         counts = {
             "duplicates": (self.duplicates, len(tested.duplicates)),
             "contradictions": (self.contradictions, len(tested.contradictions)),
             "ambiguous clauses": (self.ambiguous, len(tested.ambiguous)),
         }
-        said = [
-            f"{what}: {count}, and the limit is {limit}"
-            for what, (limit, count) in counts.items()
-            if limit is not None and count > limit
-        ]
-        if self.ambiguous is not None and tested.no_ambiguity:
-            said.append(f"ambiguous clauses: not known. {tested.no_ambiguity}")
-        silent = tested.coverage.silent.estimate if tested.coverage.silent is not None else None
+        unknown = {what: few(tested.prompts, "prompt") for what in counts}
+        unknown["ambiguous clauses"] = unknown["ambiguous clauses"] or tested.no_ambiguity
+        said = []
+        for what, (most, count) in counts.items():
+            if most is not None and unknown[what]:
+                said.append(f"{what}: not known. {unknown[what]}")
+            elif most is not None and count > most:
+                said.append(f"{what}: {count}, and the limit is {most}")
+        known = tested.coverage.silent
+        silent = None if known is None or known.is_of_few else known.estimate
         for what, limit, share in (("silent comparisons", self.silent, silent), ("flips", self.flips, flips)):
             if limit is not None and (share is None or share > limit):
                 told = "not known" if share is None else f"{100 * share:.1f} %"
@@ -116,7 +118,10 @@ def sentences(tested: Findings) -> list[str]:
         for one in tested.ambiguous
     ]
     if unread := [one.principle for one in tested.influences if not one.read]:
-        said.append(f"No vote counts for {', '.join(unread)}: new, worded otherwise since, or never readable.")
+        said.append(
+            f"No vote counts for {', '.join(unread)}: not asked of these prompts, new, worded otherwise since, or "
+            "never readable."
+        )
     if idle := [one.principle for one in tested.idle]:
         said.append(f"Leaving any one of these out changes no outcome: {', '.join(idle)}.")
     silent = tested.coverage.silent

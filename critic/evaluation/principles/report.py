@@ -10,7 +10,7 @@ from critic.pages.heat import HeatMap
 from critic.pages.page import Picture, page
 from critic.pages.scales import percent, shares
 from critic.pages.strips import Dot, Series, Strips
-from critic.statistics.intervals import Figure
+from critic.statistics.intervals import Figure, few
 
 SHOWN = 20  # places
 SHOWN_PAIRS = 8  # of principles, beside those that stand out
@@ -66,10 +66,15 @@ def report(tested: Findings, changes: Sequence[RunChange], broken: Sequence[str]
         broken=broken,
         changes=changes,
         tiles=list(_tiles(tested)),
-        shown=_standing_out(tested.relations),
+        shown=_standing_out(tested.relations) if _is_known(tested) else [],
         silent=_first(tested.coverage.places),
         percent=percent,
     )
+
+
+def _is_known(tested: Findings) -> bool:
+    """Whether it rests on so many prompts that anything can be said."""
+    return not few(tested.prompts, "prompt")
 
 
 def _first(places: Sequence[ComparisonPlace]) -> Sequence[ComparisonPlace]:
@@ -85,16 +90,17 @@ def _standing_out(relations: Iterable[Relation]) -> list[Relation]:
 
 def _tiles(tested: Findings) -> Iterator[tuple[str, str, str]]:
     yield "principles", str(len(tested.influences)), f"{sum(one.read > 0 for one in tested.influences)} with votes"
-    yield "duplicates", str(len(tested.duplicates)), "pairs that say the same"
-    yield "contradictions", str(len(tested.contradictions)), "pairs that pull apart"
+    is_known = _is_known(tested)
+    yield "duplicates", str(len(tested.duplicates)) if is_known else "-", "pairs that say the same"
+    yield "contradictions", str(len(tested.contradictions)) if is_known else "-", "pairs that pull apart"
     yield "ambiguous", str(len(tested.ambiguous)) if not tested.no_ambiguity else "-", "clauses read differently"
-    if tested.coverage.silent is not None:
-        silent = tested.coverage.silent
+    silent = tested.coverage.silent
+    if silent is not None and not silent.is_of_few:
         yield "silent", percent(silent.estimate), f"of comparisons: {percent(silent.low)} to {percent(silent.high)}"
 
 
 def _pictures(tested: Findings) -> Iterator[tuple[str, Picture]]:
-    read = [one for one in tested.influences if one.read]
+    read = [one for one in tested.influences if one.read and _is_known(tested)]
     if read:
         decides = {one.principle: (one.decides, one.flips) for one in read}
         yield "influence", _strips(decides, ("decides", "flips"), "share of comparisons")
@@ -116,7 +122,7 @@ def _strips(
 
 
 def _dot(figure: Figure | None) -> Dot | None:
-    return None if figure is None else Dot(figure.estimate, figure.low, figure.high, figure.n)
+    return None if figure is None or figure.is_of_few else Dot(figure.estimate, figure.low, figure.high, figure.n)
 
 
 def _heat(names: Sequence[str], relations: Iterable[Relation]) -> HeatMap:

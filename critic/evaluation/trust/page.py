@@ -100,7 +100,9 @@ def notes(figures: TrustFigures) -> Iterator[str]:
         yield fault(name, figures.leanings[name])
     if figures.ceiling.agreement is None:
         yield "No item was labelled by two people: how far people agree with each other is not known."
-    if not figures.mended:
+    if figures.curve and all(probability == 0.5 for probability, _, _ in figures.curve):
+        yield "The judge has even odds on every item that could be read: no map of its probabilities says more."
+    elif figures.curve and not figures.mended:
         yield "There are too few labelled prompts to fit a map of the probabilities on some and to test it on others."
 
 
@@ -128,18 +130,21 @@ def _accuracy(figures: TrustFigures) -> Strips | None:
         "the same, length-controlled": figures.length_controlled,
         "person and other people": figures.ceiling.agreement,
     }
-    rows = tuple((name, (_dot(figure),)) for name, figure in named.items() if figure is not None)
+    rows = tuple((name, (dot,)) for name, figure in named.items() if (dot := _dot(figure)))
     return Strips(rows, (Series("agreement", "accent"),), shares("share of items"), 0.5) if rows else None
 
 
 def _leanings(leanings: Mapping[str, Leaning]) -> Strips | None:
-    rows = tuple((name, (_dot(one.judge), _dot(one.people))) for name, one in leanings.items())
+    rows = tuple(
+        (name, (_dot(one.judge), _dot(one.people))) for name, one in leanings.items() if not one.excess.is_of_few
+    )
     series = (Series("judge", "accent"), Series("people", "chosen", diamond=True))
     return Strips(rows, series, shares("prefers the answer with more of it"), 0.5) if rows else None
 
 
 def _curve(figures: TrustFigures) -> Curves | None:
-    if len(figures.curve) < 2:
+    error = figures.calibration_error
+    if len(figures.curve) < 2 or error is None or error.is_of_few:
         return None
     lines = [
         PlotLine("right about itself", ((0.0, 0.0), (1.0, 1.0)), "muted", dashed=True),
@@ -159,12 +164,13 @@ def _drawn(map: Temperature | Isotonic) -> tuple[tuple[float, float], ...]:
 
 
 def _parts(parts: Mapping[str, Part]) -> Strips | None:
-    rows = tuple((name, (_dot(part.accuracy),)) for name, part in parts.items() if part.accuracy is not None)
+    rows = tuple((name, (dot,)) for name, part in parts.items() if (dot := _dot(part.accuracy)))
     return Strips(rows, (Series("accuracy", "accent"),), shares("share of items"), 0.5) if rows else None
 
 
 def _dot(figure: Figure | None) -> Dot | None:
-    return None if figure is None else Dot(figure.estimate, figure.low, figure.high, figure.n)
+    """A figure of few prompts is a sentence in the table, and no dot."""
+    return None if figure is None or figure.is_of_few else Dot(figure.estimate, figure.low, figure.high, figure.n)
 
 
 def _sample(answer: JudgeAnswer) -> dict[str, Any]:

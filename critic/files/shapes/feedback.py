@@ -66,4 +66,5 @@ RECORDS = Shape(
     _refuse_record,
     frozenset(about for about, *_ in _TOOLS.values()),
 )
-FEEDBACK = Shape("feedback", ("kind", "prompt", "responses", "label"), _fits, _read, frozenset(("kind",)))
+COLUMNS = ("kind", "prompt", "responses", "label", "retracted")
+FEEDBACK = Shape("feedback", COLUMNS, _fits, _read, frozenset(("kind",)))

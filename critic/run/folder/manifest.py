@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from critic.certificates.binding import code
 from critic.run.folder.results import Results, replace_text
 from critic.statistics.summary import summary
 
@@ -31,6 +32,8 @@ def manifest(results: Results) -> dict[str, Any]:
         "engines": engines,
         "kinship": results.kinship(),
         "packages": _versions(),
+        # Of votes that were only weighed again it isn't known.
+        **({} if "reweighed_from" in results.config else {"code": code()}),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "counts": counts,

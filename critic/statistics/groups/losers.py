@@ -1,12 +1,13 @@
 """Who loses under each way to bring groups together. Groups too small to say anything of are refused, by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from critic.statistics.groups.aggregations import AGGREGATIONS, EQUAL, Aggregation, Profile
-from critic.statistics.intervals import FEW, Figure, Mean, Share
+from critic.statistics.intervals import FEW, Figure, Share
+from critic.statistics.policies.change import mean_change
 
 _Floats = NDArray[np.float64]
 
@@ -66,19 +67,28 @@ def _outcome(way: Aggregation, profile: Profile, means: _Floats, people: NDArray
 
 
 def _loss(name: str, people: int, scores: _Floats, decided: _Floats) -> Loss:
-    known = ~np.isnan(scores[:, 0]) & ~np.isnan(decided[:, 0])
+    is_shared = ~np.isnan(scores[:, 0])
+    known = is_shared & ~np.isnan(decided[:, 0])
     if people < FEW:
-        return Loss(name, people, None, None, f"{people} people: nothing can be said of fewer than {FEW}")
+        counted = "1 person" if people == 1 else f"{people} people"
+        return Loss(name, people, None, None, f"{counted}: nothing can be said of fewer than {FEW}")
     if known.sum() < FEW:
-        items = f"{known.sum()} items that other groups labelled, too"
+        items = f"{is_shared.sum()} items that other groups labelled, too"
+        if is_shared.sum() >= FEW:
+            items = f"{known.sum()} items of which anything is decided"
         return Loss(name, people, None, None, f"{items}: nothing can be said of fewer than {FEW}")
-    overruled, regret = Share(), Mean()
+    overruled, regrets = Share(), []
     for mine, shares in zip(scores[known], decided[known], strict=True):
         best = mine.max()
         favourites = mine >= best - EQUAL
         if favourites.sum() < len(mine):
             overruled.count(float(1 - shares[favourites].sum()))
-        regret.count(float(best - mine @ shares))
+        regrets.append(float(best - mine @ shares))
         overruled.end_cluster()
-        regret.end_cluster()
-    return Loss(name, people, overruled.figure(), regret.figure())
+    return Loss(name, people, overruled.figure(), _regret(regrets))
+
+
+def _regret(regrets: list[float]) -> Figure | None:
+    """The mean over items of what is lost, from 0 to 1 as scores are; its interval has a width where all lose alike."""
+    change = mean_change(np.clip(regrets, 0.0, 1.0), range(len(regrets)))  # a difference of shares may round below 0
+    return None if change is None else replace(change, low=max(0.0, change.low))

@@ -1,5 +1,6 @@
 """People's labels in a file, as the commands that look at people read them: any kind, with who gave them, and when."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,15 +8,13 @@ from typing import Any
 
 from base.errors import InputError
 from critic.evaluation.agreement.units import Timed
+from critic.feedback.from_file import TIMES
 from critic.files.naming import Naming
 from critic.files.shapes import is_read, naming
 from critic.files.sources import open_source
 from critic.rows import Broken, RowError
 from service.formats.base import broken
 from service.formats.jsonl import from_own
-
-AT = ("created_at", "at", "time", "timestamp")
-"""Columns that say when a label was given, as an ISO date or seconds since 1970."""
 
 
 def read_labels(source: str, column: str | None) -> tuple[list[Timed], list[Broken]]:
@@ -25,7 +24,7 @@ def read_labels(source: str, column: str | None) -> tuple[list[Timed], list[Brok
     groups is a person in each: groups often count their people from 1.
     """
     named = naming(column)
-    columns = Naming(lambda name: name in AT or named.known(name), named.given)
+    columns = Naming(lambda name: name in TIMES or named.known(name), named.given)
     labels: list[Timed] = []
     refused: list[Broken] = []
     for row in open_source(source, columns).rows:
@@ -62,7 +61,7 @@ def _with_group(timed: Timed) -> Timed:
 
 
 def _labels(columns: dict[str, Any], where: str) -> Iterator[Timed]:
-    at = next((_seconds(columns[name]) for name in AT if columns.get(name) is not None), None)
+    at = next((_seconds(columns[name]) for name in TIMES if columns.get(name) is not None), None)
     own = {name: value for name, value in columns.items() if is_read(name)}
     for label in from_own(own, where, "human"):
         if isinstance(label, Broken):
@@ -75,10 +74,19 @@ def _seconds(value: Any) -> float | None:
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _finite(value)
     if isinstance(value, str):
         try:
             return _seconds(datetime.fromisoformat(value))
         except ValueError:
             return None
     return None
+
+
+def _finite(value: float) -> float | None:
+    """Return a number as it is; None for what a clock can't have shown."""
+    try:
+        seconds = float(value)
+    except OverflowError:  # JSON's whole numbers have no end
+        return None
+    return seconds if math.isfinite(seconds) else None

@@ -118,7 +118,7 @@ def _json(recovered: Recovered, prompts: int) -> dict[str, Any]:
 
 
 def _print(recovered: Recovered, prompts: int) -> None:
-    say(f"{recovered.pairs:,} pairs of {prompts:,} prompts")
+    say(f"{recovered.pairs:,} pairs of {prompts:,} {'prompt' if prompts == 1 else 'prompts'}")
     for rule in recovered.rules:
         right = rule.right
         say(clean(

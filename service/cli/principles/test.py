@@ -161,7 +161,7 @@ def _print(tested: Findings, changes: Sequence[JudgementChange], broken: Sequenc
     say(f"{'':{width}}     read  decides    flips   speaks  followed")
     for one in tested.influences:
         figures = (one.decides, one.flips, one.speaks, one.with_outcome)
-        cells = " ".join("       -" if f is None else f"{100 * f.estimate:6.1f} %" for f in figures)
+        cells = " ".join("       -" if f is None or f.is_of_few else f"{100 * f.estimate:6.1f} %" for f in figures)
         say(clean(f"{one.principle:{width}} {one.read:8,} {cells}"))
     for sentence in sentences(tested):
         say(clean(f"- {sentence}"))

@@ -57,7 +57,7 @@ def _rows(source: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"not JSON: {error}", where=f"{source.name}:{number}") from None
             if not isinstance(row, dict):
                 raise InputError("a row is an object", where=f"{source.name}:{number}")

@@ -1,6 +1,7 @@
 """Certificates: identity is content, a change of anything voids them, and gates refuse what they don't reach."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,8 @@ from critic.certificates.certificate import (
     Coverage,
     certificate_of,
     read_certificate,
-    void,
 )
-from critic.certificates.gate import RowsOrigin, require
+from critic.certificates.gate import JudgeBuild, RowsOrigin, require
 from critic.certificates.origins import origins
 from tests.factories import prompt
 
@@ -57,7 +57,7 @@ def origin(**changed: str | None) -> RowsOrigin:
         "constitution_hash": HASH,
         "templates": HASH,
     }
-    return RowsOrigin(**(values | changed))
+    return RowsOrigin(**(values | changed), build=None)
 
 
 def test_identity_is_content_without_the_date(tmp_path: Path) -> None:
@@ -69,19 +69,49 @@ def test_identity_is_content_without_the_date(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("what", "changed"),
     [
-        {"judge": CertifiedJudge(name="judge", revision=OTHER, settings=(), mode={"name": "logprob", "floor": 0.1})},
-        {"judge": CertifiedJudge(name="judge", revision=HASH, settings=(), mode={"name": "logprob", "floor": 0.2})},
-        {"templates": OTHER},
-        {"constitution_hash": OTHER},
-        {"principles": {"good": OTHER}},
-        {"code": {"version": "1", "sha256": OTHER}},
+        ("weights", JudgeBuild.of(OTHER, (), {"name": "logprob", "floor": 0.1}, None)),
+        ("settings", JudgeBuild.of(HASH, [["dtype", "bfloat16"]], {"name": "logprob", "floor": 0.1}, None)),
+        ("options of the mode", JudgeBuild.of(HASH, (), {"name": "logprob", "floor": 0.2}, HASH)),
+        ("code", JudgeBuild.of(HASH, (), {"name": "logprob", "floor": 0.1}, OTHER)),
     ],
 )
-def test_a_change_of_anything_voids_it(changed: dict[str, object]) -> None:
-    assert void(certificate(), certificate()) == []
-    assert len(void(certificate(), certificate(**changed))) == 1
+def test_what_changed_behind_a_judge_s_name_voids_it(what: str, changed: JudgeBuild) -> None:
+    for code in (HASH, None):
+        same = JudgeBuild.of(HASH, [], {"floor": 0.1, "name": "logprob"}, code)
+        require(certificate(), {}, [replace(origin(), build=same)], "here")
+    with pytest.raises(InputError, match=f"of another judge: {what}: "):
+        require(certificate(), {}, [replace(origin(), build=changed)], "here")
+
+
+def run_folder(folder: Path, jury: object) -> Path:
+    """A run's pairs and its manifest, as far as certificates read it."""
+    row = {"prompt": "a", "judge": "judge", "mode": "logprob", "source": "ai"}
+    (folder / "pairs.jsonl").write_text(json.dumps(row) + "\n")
+    manifest = {"config": {"jury": jury}, "code": {"sha256": HASH}, "exports": {"pairs": {"file": "pairs.jsonl"}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder / "pairs.jsonl"
+
+
+SEAT = {"judge": {"name": "judge", "revision": OTHER, "settings": []}, "mode": {"name": "logprob", "floor": 0.1}}
+
+
+def test_a_run_s_manifest_says_what_its_judge_was_made_of(tmp_path: Path) -> None:
+    file = run_folder(tmp_path, [SEAT])
+    build = JudgeBuild.of(OTHER, (), {"name": "logprob", "floor": 0.1}, HASH)
+    assert [one.build for one in origins(str(file))] == [build]
+    other = tmp_path / "exported.jsonl"
+    other.write_text(file.read_text())
+    assert [one.build for one in origins(str(other))] == [None], "the manifest is of the run's own tables"
+    run_folder(tmp_path, [SEAT, SEAT])
+    assert [one.build for one in origins(str(file))] == [None], "a jury has no certificate"
+    run_folder(tmp_path, [{"judge": {}}])
+    with pytest.raises(InputError, match="does not say which judge labelled"):
+        origins(str(file))
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        origins(str(file))
 
 
 def test_what_was_edited_is_refused(tmp_path: Path) -> None:
@@ -89,7 +119,13 @@ def test_what_was_edited_is_refused(tmp_path: Path) -> None:
     content["figures"]["accuracy"]["low"] = 0.99
     with pytest.raises(InputError, match="changed after it was made"):
         certificate_of(content, "here")
-    for broken, problem in (("{", "not JSON"), ("[]", "no certificate"), ('{"sha256": "x"}', "no certificate")):
+    deep = "[" * 100_000
+    for broken, problem in (
+        ("{", "not JSON"),
+        (deep, "not JSON"),
+        ("[]", "no certificate"),
+        ('{"sha256": "x"}', "no certificate"),
+    ):
         (tmp_path / FILE).write_text(broken)
         with pytest.raises(InputError, match=problem):
             read_certificate(tmp_path)
@@ -106,6 +142,9 @@ def test_what_was_edited_is_refused(tmp_path: Path) -> None:
         ({"leaning_to_length": 0.19}, "has to be at most 0.19"),
         ({"retest_spread": 1.0}, "nothing is known of its limits"),
         ({"acuracy": 0.5}, "no figure 'acuracy'"),
+        ({"accuracy": 70}, "70 is no bound of accuracy, which is between 0 and 1"),
+        ({"calibration_error": 5}, "5 is no bound of calibration_error"),
+        ({"leaning_to_length": -0.1}, "-0.1 is no bound of leaning_to_length"),
     ],
 )
 def test_bounds_are_held_against_the_worse_end(bounds: dict[str, float], refused: str | None) -> None:

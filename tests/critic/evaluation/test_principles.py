@@ -210,6 +210,16 @@ def test_limits_are_broken_by_what_is_beyond_them_and_by_what_is_not_known() -> 
     assert "not known" in FindingLimits(ambiguous=0).broken(tested)[0]
 
 
+@pytest.mark.parametrize("limit", [{"duplicates": 5}, {"contradictions": 5}, {"ambiguous": 5}, {"silent": 1.0}])
+def test_few_prompts_hold_no_limit_and_draw_nothing(limit: dict[str, float]) -> None:
+    rng, constitution = np.random.default_rng(0), made(3)
+    tested = findings(constitution, run(constitution, quality(rng, 5, 3)))
+    [sentence] = FindingLimits(**limit).broken(tested)  # type: ignore[arg-type]  # the shares among them are floats
+    assert "not known" in sentence
+    shown = report(tested, (), ())
+    assert "<svg" not in shown and "neither" not in shown
+
+
 def test_the_page_shows_what_was_found_and_escapes_it() -> None:
     rng, constitution = np.random.default_rng(0), made(3)
     odds = quality(rng, 40, 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from critic.certificates.binding import code
 from critic.records import Drop, Quarantined
 from critic.run.folder.manifest import write_manifest
 from critic.run.folder.results import gather
@@ -98,3 +99,8 @@ def test_a_judge_of_the_policys_kind_is_recorded_and_warned_of(tmp_path: Path) -
         "The judge my-qwen is the policy itself: models favour answers of their own kind.",
     ]
     assert told["engines"] == {"qwen-32b": {"context": "4096"}}
+
+
+def test_the_code_that_judged_is_named_but_not_of_votes_that_were_weighed_again(tmp_path: Path) -> None:
+    assert written(tmp_path / "judged")["code"] == code()
+    assert "code" not in written(tmp_path / "weighed", {**CONFIG, "reweighed_from": {"seed": 7}})

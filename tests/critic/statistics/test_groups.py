@@ -147,6 +147,11 @@ def test_a_minority_loses_always_by_majority_and_gets_its_share_by_proportion() 
     assert by_share["many"].overruled is not None
     assert by_share["many"].overruled.estimate == pytest.approx(1 / 3, abs=0.05)
     assert by_share["few"].regret is not None and by_share["few"].regret.estimate == pytest.approx(2 / 3, abs=0.05)
+    regret = by_majority["few"].regret
+    assert regret is not None and regret.low < regret.estimate == regret.high == 1, "all lose alike: it has a width"
+    even = outcomes(many({"a": 30, "b": 30}), ("majority",))[0]
+    assert even.undecided == 30
+    assert all("0 items of which anything is decided" in loss.refusal for loss in even.losses)
 
 
 def test_groups_and_items_too_few_are_refused_by_name() -> None:

@@ -1,6 +1,7 @@
 """Certificates in the service: stored once, asked for by data sets, their maps applied; and items routed to people."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,46 @@ async def test_a_data_set_asks_for_its_judge_s_certificate(api: Api) -> None:
     assert [row["probability"] for row in plain] == pytest.approx([0.9] * 3)
     none = asked | {"certificate": "0" * 64}
     problem(await api.admin.post("/v1/datasets", json=none), 422, "invalid")
+
+
+async def test_what_no_certificate_bound_or_probability_can_be_is_refused(api: Api) -> None:
+    one = certificate(map=Temperature(temperature=2.0))
+    await stored(api, one)
+    good = json.loads(one.text())
+    figure = good["figures"]["accuracy"]
+    json_of = {"content-type": "application/json"}
+    for changed in (
+        good | {"format": 2},
+        {key: value for key, value in good.items() if key != "sha256"},
+        good | {"figures": {"accuracy": figure | {"estimate": math.nan}}},
+        good | {"figures": {"accuracy": figure | {"low": math.inf}}},
+        good | {"map": {"kind": "temperature", "temperature": 0}},
+        good | {"map": {"kind": "isotonic", "probabilities": [], "shares": []}},
+        good | {"covers": None},
+    ):
+        body = json.dumps({"certificate": changed})
+        done = await api.admin.post("/v1/certificates", content=body, headers=json_of)
+        assert done.status_code in (400, 422), (changed, done.text)
+    deep = '{"certificate": ' + "[" * 100_000
+    assert (await api.admin.post("/v1/certificates", content=deep, headers=json_of)).status_code in (400, 422)
+
+    await api.admin.post("/v1/feedback", json=[judged(n, 0.9) for n in range(3)])
+    for bounds in (
+        '{"accuracy": NaN}',
+        '{"accuracy": 1e999}',
+        '{"accuracy": 70}',
+        '{"": 0.5}',
+        '["accuracy"]',
+        '"yes"',
+    ):
+        asked = '{"name": "d", "aggregation": "soft", "require_certificate": ' + bounds + "}"
+        done = await api.admin.post("/v1/datasets", content=asked, headers=json_of)
+        assert done.status_code in (400, 422), (bounds, done.text)
+    at = f"/v1/certificates/{one.sha256}/mend"
+    for probabilities in ("[]", "[NaN]", "[-0.1]", "[1e999]", '["0.5"]', "[true]", "[null]", "0.5"):
+        body = '{"probabilities": ' + probabilities + "}"
+        done = await api.admin.post(at, content=body, headers=json_of)
+        assert done.status_code in (400, 422), (probabilities, done.text)
 
 
 async def test_people_s_labels_need_no_certificate(api: Api) -> None:

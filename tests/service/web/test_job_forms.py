@@ -31,7 +31,8 @@ async def test_a_job_is_submitted_by_its_form_as_by_the_api(api: Api) -> None:
         assert answer.status_code == 422
         return answer.text
 
-    assert "line 2 is no JSON" in await refused(**{"input.rows": f"{row}\n{{"})
+    for broken in ("{", "[" * 100_000):
+        assert "line 2 is no JSON" in await refused(**{"input.rows": f"{row}\n{broken}"})
     assert "/settings/samples" in await refused(**{"input.rows": row, "settings.samples": "three"})
     assert "nowhere@1.0.0" in await refused(**{"input.rows": row, "constitution": "nowhere@1.0.0"})
     table = workbook(("prompt", "response_a", "response_b"), ("Name a river.", "The Po.", "Rome."))

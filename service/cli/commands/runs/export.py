@@ -110,7 +110,7 @@ def options_of(text: str) -> dict[str, Any]:
     """Read ``--options``. Raises `InputError`."""
     try:
         options = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         options = None
     if not isinstance(options, dict):
         raise InputError("the options are no JSON object", where="--options", fix="expected, say, '{\"scale\": 5}'")

@@ -170,7 +170,7 @@ def _metrics(parts: Service, id: str) -> list[dict[str, Any]]:
     for line in lines[:-1]:  # the last is empty, or being written
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return [row for row in rows if isinstance(row, dict) and "step" in row]
 

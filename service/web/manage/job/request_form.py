@@ -138,7 +138,7 @@ def _more(text: str) -> dict[str, Any]:
             raise Invalid(f"{line[:80]!r} is no setting", "Write NAME = VALUE, one per line.", where="/settings")
         try:
             values[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             values[name] = value
     return values
 

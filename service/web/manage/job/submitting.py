@@ -130,7 +130,7 @@ def _rows(text: str, name: str) -> list[Any]:
             continue
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             fix = 'Write one row per line, such as {"prompt": "Name a river."}'
             raise Invalid(f"line {number} is no JSON: {line.strip()[:80]}", fix, where=_where(name)) from None
     return rows

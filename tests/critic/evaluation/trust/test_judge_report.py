@@ -124,9 +124,21 @@ async def test_a_report_shows_everything_and_escapes_what_it_shows() -> None:
     figures = judge_figures(answers, own, "scripted")
     shown = judge_page("<b>judge</b>", "lead", figures, {"certificate": "<i>"})
     assert "<b>judge" not in shown and "&lt;b&gt;judge" in shown and "&lt;i&gt;" in shown
-    for words in ("human ceiling", "Leanings", "calibration_error", "Where they differ most"):
+    for words in (
+        "human ceiling",
+        "Leanings",
+        "calibration_<wbr>error",
+        "Where they differ most",
+        "<small>n = 60</small>",
+    ):
         assert words in shown
     assert "http://" not in shown and "<script" not in shown
+
+
+def test_a_judge_of_even_odds_is_said_to_be_one_and_not_to_lack_labels() -> None:
+    own = labelled(5, 120)
+    shown = judge_page("judge", "lead", judged(own, lambda item: 0.5), {})
+    assert "has even odds on every item" in shown and "too few labelled" not in shown
 
 
 def test_people_by_hand() -> None:
@@ -155,6 +167,7 @@ def test_one_item_one_person_and_all_ties_are_no_error(choice: str) -> None:
     assert report.ceiling.agreement is None and report.kappa is None and report.mended == {}
     assert (report.accuracy is None) == (choice == "tie")
     shown = judge_page("judge", "lead", report, {})
+    assert "<circle" not in shown and "too few labelled" in shown, "of one prompt no dot is drawn"
     assert "No more than 1 prompt" in shown and "No item was labelled by two people" in shown and "nan" not in shown
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from base.errors import InputError
 from critic.evaluation.agreement.figures import AgreementFigures, agreement_figures, by_group
+from critic.evaluation.agreement.models import ModelStrengths
 from critic.evaluation.agreement.page import agreement_page
 from critic.evaluation.agreement.units import LEVELS, said
 from critic.run.folder.results import replace_text
@@ -131,6 +132,8 @@ def _print(figures: AgreementFigures, of: str) -> None:
         say(f"a label is a slip with probability {figures.slip:.3f} or less; what to do with each item:")
         for verdict, count in sorted(figures.verdicts.items()):
             say(f"  {verdict}: {count:,}")
+    if figures.models is not None:
+        _print_models(figures.models)
     for alarm in figures.alarms:
         say(clean(f"warning: {alarm}"))
 
@@ -138,7 +141,7 @@ def _print(figures: AgreementFigures, of: str) -> None:
 def _print_people(figures: AgreementFigures) -> None:
     table = Table(title=Text(f"people; accuracy by {figures.model}"), title_justify="left", box=box.SIMPLE)
     for name in ("annotator", "labels", "with others", "accuracy", "gold", "kappa", "drift", "fatigue"):
-        table.add_column(name, no_wrap=name != "annotator")
+        table.add_column(name, no_wrap=name != "annotator", overflow="fold")
     most = sorted(figures.annotators, key=lambda one: -one.labels)
     for one in most[:NAMED]:
         table.add_row(
@@ -154,6 +157,20 @@ def _print_people(figures: AgreementFigures) -> None:
     Console().print(table)
     if len(most) > NAMED:
         say(f"{len(most) - NAMED:,} more people are in --json and --report")
+
+
+def _print_models(models: ModelStrengths) -> None:
+    if models.why_not:
+        say(f"strengths of models: {models.why_not}")
+        return
+    table = Table(title=Text("models by these comparisons, in Elo points"), title_justify="left", box=box.SIMPLE)
+    for name in ("model", "strength", "95 % interval", "without slips", "n"):
+        table.add_column(name, no_wrap=name != "model", overflow="fold")
+    for name, one in sorted(models.strengths.items(), key=lambda named: -named[1].estimate):
+        limits = f"{one.low:+z.0f} to {one.high:+z.0f}"
+        weighed = f"{models.weighed[name]:+z.0f}"
+        table.add_row(Text(clean(name)), f"{one.estimate:+z.0f}", limits, weighed, f"{one.n:,}")
+    Console().print(table)
 
 
 def _cells(figure: Figure, fewest: int) -> tuple[str, str, str]:
