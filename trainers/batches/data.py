@@ -11,6 +11,7 @@ one prompt, too: each two that are not equally good are a pair.
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -389,6 +390,6 @@ def _value(columns: Mapping[str, Any]) -> float:
         rating = float(columns["rating"])
     except (TypeError, ValueError):
         raise RowError("bad_rating", "expected a number in rating, and its scale as [lowest, highest]") from None
-    if not low <= rating <= high or low == high:
+    if not low <= rating <= high or low == high or not math.isfinite(high - low):
         raise RowError("bad_rating", f"a rating of {rating:g} is not on the scale {low:g} to {high:g}")
     return (rating - low) / (high - low)
