@@ -50,6 +50,15 @@ Watched = dict[str, Tensor]
 """Numbers of single examples to report, by name: each ``[n]`` for the n examples that have one."""
 
 
+def accuracies(lead_E: Tensor, probability_E: Tensor) -> Tensor:
+    """Return whether the side that the label prefers leads, ``[n]``, of the n pairs whose label prefers one.
+
+    ``lead_E`` is that of the chosen answer, which a probability below 0.5 speaks against. An even lead is half right.
+    """
+    towards_E = lead_E * torch.sign(probability_E - 0.5)
+    return ((towards_E > 0).float() + 0.5 * (lead_E == 0).float())[probability_E != 0.5]
+
+
 class TreeTrainer(Trainer):
     """See the module's docstring. A trainer says which examples it takes, and their losses.
 
