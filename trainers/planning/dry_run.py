@@ -43,7 +43,8 @@ class PlannedTraining:
         text += [f"  {name:<34} {size / GIGA:>9,.2f} GB  {when}".rstrip() for name, size, when in rows]
         text.append(f"at most {plan.peak / GIGA:,.2f} GB of {device.memory / GIGA:,.2f}, while {plan.fullest}")
         if plan.host:
-            text.append(f"main memory while loading: {plan.host / GIGA:,.2f} GB in each process")
+            where = "the first process of a machine" if device.sharded else "each process"
+            text.append(f"main memory while loading: {plan.host / GIGA:,.2f} GB in {where}")
         files = ", ".join(f"{name} {size / GIGA:,.2f} GB" for name, size in plan.disk.items() if size)
         return [*text, f"disk: {files}; {self.free / GIGA:,.2f} GB are free"]
 
