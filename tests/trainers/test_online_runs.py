@@ -16,6 +16,8 @@ from trainers import catalogue
 from trainers.folder import checkpoint, metrics
 from trainers.method import load as method_of
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
+from trainers.online import processes
+from trainers.online.alarms import Alarm
 from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
 from trainers.online.writing import rollouts
@@ -131,6 +133,34 @@ def test_a_judge_that_is_gone_costs_no_step_that_was_taken(policy: Path, tmp_pat
         trainer.close()
     assert farthest(*after) == 0
     assert [row["step"] for row in metrics.read(tmp_path / "cut")] == [1, 2, 3]
+
+
+def test_a_judge_that_is_gone_for_one_process_ends_the_step_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the others would wait, and nothing of the steps so far would be saved."""
+    monkeypatch.setattr(processes, "gather_object", lambda mine: [*mine, "the judge's server is gone"])
+    with pytest.raises(RunStopped, match="server is gone"):
+        processes.shared(lambda: 1)
+    monkeypatch.setattr(processes, "gather_object", lambda mine: [*mine, None])
+    assert processes.shared(lambda: 1) == 1
+
+
+def test_an_evaluation_is_not_made_again_after_the_alarm_that_it_gave(policy: Path, tmp_path: Path) -> None:
+    config = online_config(
+        GRPOConfig, policy, tmp_path / "out", max_steps=2, eval_share=0.3, eval_steps=1, alarm_disagreement=None,
+        save_strategy="no", alarm_kl=1e-9,
+    )  # fmt: skip
+    told = []
+    for _ in range(2):
+        trainer = online_trainer(
+            GRPOTrainer, config, reward=Planted(share_of("aeiou")), heldout=Planted(share_of("aeiou"), "other")
+        )
+        with pytest.raises(Alarm):
+            trainer.train()
+        told.append([audit.step for audit in trainer.history.audits])
+        trainer.close()
+    assert told[0] == told[1] and len(set(told[1])) == len(told[1])
+    rows = [row["step"] for row in metrics.read(tmp_path / "out") if "eval_heldout" in row]
+    assert rows == told[1]
 
 
 @pytest.mark.slow
