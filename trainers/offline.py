@@ -149,6 +149,8 @@ def _write_refused(folder: Path, trainer: TreeTrainer) -> None:
 def _evaluated(trainer: TreeTrainer) -> bool:
     """Whether the weights as they are now have been evaluated; all processes agree on it."""
     now = trainer.state.global_step
+    if trainer.args.load_best_model_at_end and trainer.state.best_global_step not in (None, now):
+        return False  # the weights are those of an earlier step
     return any(row.get("step") == now and "eval_loss" in row for row in trainer.state.log_history)
 
 

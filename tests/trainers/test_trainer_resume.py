@@ -120,6 +120,17 @@ def test_adapters_are_merged_into_the_model_that_is_left(
     assert "padded" not in caplog.text  # whatever adapters put around a head, rows are packed
 
 
+@pytest.mark.slow
+def test_the_figures_of_a_run_that_keeps_its_best_weights_are_those_weights_own(policy: Path, tmp_path: Path) -> None:
+    """The loss falls, and the greatest is asked for: the weights are those of the first evaluation."""
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "greater_is_better": True}
+    settings = run_settings("sft", policy, tmp_path / "out", tmp_path) | best
+    done = run.train(SFTConfig(**settings))
+    losses = [row["eval_loss"] for row in metrics.read(tmp_path / "out") if "eval_loss" in row]
+    assert min(losses) < losses[0] - 0.01
+    assert done.figures["eval_loss"] == pytest.approx(losses[0], abs=1e-5)
+
+
 def test_a_finished_run_is_left_as_it_is(policy: Path, tmp_path: Path) -> None:
     settings = run_settings("sft", policy, tmp_path / "out", tmp_path) | {"max_steps": 2}
     assert run.train(SFTConfig(**settings)).new
