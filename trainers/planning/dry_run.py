@@ -68,11 +68,24 @@ class PlannedTraining:
 def case_of(config: TrainConfig, needs: Needs, work: StepWork, device: Device) -> Case:
     """Return what ``config`` comes to. Raises `InputError` for models that are not here, or can't be read."""
     model = WeightlessModel(config.model, 1 if needs.scored else None)
-    proposed = model.adapters(dict(config.lora or LORA))
-    if needs.critic:  # another set, and a row with a bias that gives the values
+    proposed = _proposed(model, config)
+    if needs.critic and proposed:  # another set, and a row with a bias that gives the values
         proposed = 2 * proposed + model.shape.hidden + 1
     setting = setting_of(config, device, None if config.lora is None else proposed)
     return Case(model.shape, needs, work, setting, proposed)
+
+
+def _proposed(model: WeightlessModel, config: TrainConfig) -> int:
+    """Return the numbers of the adapters that ``config`` asks for, else of those that could help.
+
+    0 where it asks for none, and the model takes none of the usual ones.
+    """
+    if config.lora is not None:
+        return model.adapters(dict(config.lora))
+    try:
+        return model.adapters(dict(LORA))
+    except InputError:  # PEFT knows layers that adapters can't be put on, as Mamba's
+        return 0
 
 
 def dry_run(
