@@ -50,7 +50,7 @@ def planned(kind: Any, model: Path, out: Path, device: Device = GPU, **given: An
     return dry_run(name, config, method.plan, method.work(config, device.processes), device, free=ROOMY)
 
 
-@pytest.mark.parametrize("name", ["mamba", "rwkv", "falcon_h1", "gemma3n_text", "gemma4_text", "gpt2"])
+@pytest.mark.parametrize("name", ["mamba", "rwkv", "falcon_h1", "gemma3n_text", "gemma4_text", "opt"])
 def test_models_of_every_kind_are_planned(name: str, tmp_path: Path) -> None:
     """Without attention heads, with sizes that differ by layer, and those that adapters can't be put on."""
     zoo.config(name).save_pretrained(tmp_path / name)
