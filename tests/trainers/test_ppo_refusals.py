@@ -92,7 +92,7 @@ class Gone(Planted):
 
 def test_a_reward_that_is_gone_stops_the_run(policy: Path, tmp_path: Path) -> None:
     trainer = ppo_trainer(ppo_config(policy, tmp_path / "out"), reward=Gone(len_of))
-    with pytest.raises(InputError, match=r"(?s)server is gone.*goes on from a checkpoint"):
+    with pytest.raises(InputError, match=r"(?s)server is gone.*goes on with this step"):
         trainer.train()
     trainer.close()
 

@@ -144,7 +144,7 @@ class OnlineTrainer:
         except RunStopped as error:  # which all processes know of
             self._save()
             raise InputError(
-                str(error), where=f"step {self.state.global_step}", fix="the same command goes on from a checkpoint"
+                str(error), where=f"step {self.state.global_step + 1}", fix="the same command goes on with this step"
             ) from error
         finally:
             self.control = self._callbacks.on_train_end(self.args, self.state, self.control)
