@@ -104,29 +104,30 @@ def test_killed_at_any_point_it_has_the_weights_of_an_uninterrupted_run(
 
 
 class Leaving(Planted):
-    """A judge that is gone in the middle of the third step, and is back later."""
+    """A judge that is gone in the middle of a step, and is back later; 0: it never leaves."""
 
-    def __init__(self, leaves: bool) -> None:
+    def __init__(self, leaves_in: int) -> None:
         super().__init__(share_of("aeiou"))
-        self.leaves, self.calls = leaves, 0
+        self.leaves_in, self.calls = leaves_in, 0
 
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
         self.calls += 1
-        if self.leaves and self.calls == 3:
+        if self.calls == self.leaves_in:
             raise RunStopped("the judge's server is gone")
         return await super().grade(samples)
 
 
-def test_a_judge_that_is_gone_costs_no_step_that_was_taken(policy: Path, tmp_path: Path) -> None:
-    """No checkpoint was due, and still the next start goes on with the third step: as if nothing had happened."""
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_judge_that_is_gone_costs_no_step_that_was_taken(step: int, policy: Path, tmp_path: Path) -> None:
+    """No checkpoint was due, and still the next start goes on with that step: as if nothing had happened."""
     after = []
-    for folder, leaves in (("cut", True), ("cut", False), ("whole", False)):
+    for folder, leaves in (("cut", step), ("cut", 0), ("whole", 0)):
         config = online_config(GRPOConfig, policy, tmp_path / folder, max_steps=3, save_steps=50)
         trainer = online_trainer(GRPOTrainer, config, reward=Leaving(leaves))
         if leaves:
             with pytest.raises(InputError, match="server is gone"):
                 trainer.train()
-            assert (tmp_path / "cut" / "checkpoint-2").is_dir()
+            assert (tmp_path / "cut" / f"checkpoint-{step - 1}").is_dir()
         else:
             trainer.train()
             after.append(trained_weights(trainer))
