@@ -203,10 +203,11 @@ def spread(rows: Sequence[Row], among_siblings: bool, apart: bool = False) -> fl
     """
     if not among_siblings:
         return pstdev(_counted(row)[0] for row in rows)
-    return fmean(_widest([_counted(row, apart) for row in answers]) for answers in _by_prompt(rows))
+    return fmean(_widest(answers, apart) for answers in _by_prompt(rows))
 
 
-def _widest(rewards: Sequence[Sequence[float]]) -> float:
+def _widest(rows: Sequence[Row], apart: bool) -> float:
+    rewards = [_counted(row, apart) for row in rows]
     return max(map(pstdev, zip(*rewards, strict=True)))
 
 
