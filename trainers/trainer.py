@@ -250,7 +250,7 @@ class TreeTrainer(Trainer):
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         try:
-            return bool(super()._determine_best_metric(metrics, trial))  # type: ignore[no-untyped-call]  # untyped there
+            return bool(super()._determine_best_metric(metrics, trial))
         except KeyError as error:
             raise InputError(
                 f"no evaluation gives {self.args.metric_for_best_model}",

@@ -266,7 +266,7 @@ def test_where_nobody_is_there_the_run_stops_once_it_has_waited(monkeypatch: pyt
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(scoring.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     with pytest.raises(EngineDown, match="can't be read"):
         graded(ServerReward("http://127.0.0.1:9/", decode), sample("a"))
     assert waits[:4] == [1, 2, 4, 8]

@@ -208,7 +208,8 @@ def spread(rows: Sequence[Row], among_siblings: bool, apart: bool = False) -> fl
 
 def _widest(rows: Sequence[Row], apart: bool) -> float:
     rewards = [_counted(row, apart) for row in rows]
-    return max(map(pstdev, zip(*rewards, strict=True)))
+    spreads: list[float] = [pstdev(column) for column in zip(*rewards, strict=True)]
+    return max(spreads)
 
 
 def _counted(row: Row, apart: bool = False) -> list[float]:
