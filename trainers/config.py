@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 import yaml
@@ -23,8 +23,28 @@ from critic.local.loading import default_device, default_dtype
 
 C = TypeVar("C", bound="TrainConfig")
 
+Bounds = tuple[tuple[str, float, bool], ...]
+"""Of settings: the name, the lowest value, and whether that value itself is allowed."""
+
+_BOUNDS: Bounds = (
+    ("max_length", 2, True), ("row_tokens", 1, True), ("learning_rate", 0, True), ("weight_decay", 0, True),
+    ("max_grad_norm", 0, True), ("num_train_epochs", 0, False), ("per_device_train_batch_size", 1, True),
+    ("per_device_eval_batch_size", 1, True), ("gradient_accumulation_steps", 1, True), ("seed", 0, True),
+)  # fmt: skip
+
 COMMAND_LINE = "command line"
 """Where a setting stood, in errors."""
+
+WITHOUT_EFFECT = (
+    "label_smoothing_factor", "include_num_input_tokens_seen", "auto_find_batch_size", "prediction_loss_only",
+    "eval_accumulation_steps", "eval_do_concat_batches", "eval_use_gather_object", "include_for_metrics",
+    "batch_eval_metrics", "bf16_full_eval", "fp16_full_eval", "label_names", "length_column_name", "do_predict",
+    "resume_from_checkpoint", "save_only_model", "average_tokens_across_devices",
+)  # fmt: skip
+"""Settings of transformers that these trainers have no place for, whose losses, evaluations and resuming are their own.
+
+A run that was killed goes on from its optimiser's state, so that a checkpoint of the weights alone is none.
+"""
 
 Source = str | dict[str, Any]
 """A file, a run's directory or a data set; or ``{path: ..., ratio: ..., columns: prompt=question}``.
@@ -43,6 +63,8 @@ class TrainConfig(TrainingArguments):
     `trainers.batches.proof` finds that it makes no difference; true is packed or refused. ``lora`` has the settings of
     `peft.LoraConfig`.
     """
+
+    without_effect: ClassVar[tuple[str, ...]] = WITHOUT_EFFECT
 
     model: str = "embedded"
     data: list[Source] = field(default_factory=list)
@@ -85,18 +107,35 @@ class TrainConfig(TrainingArguments):
             self.bf16 = not self.fp16 and default_dtype(device).itemsize == 2
         if not 0 <= self.eval_share < 1:
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
-        if self.max_length < 2:
-            raise ValueError(f"max_length is {self.max_length}; expected 2 or more tokens")
+        check_bounds(self, _BOUNDS)
+        if self.max_steps == 0:
+            raise ValueError("max_steps is 0; expected 1 or more, or -1 for num_train_epochs")
         if self.quantize not in (None, "nf4"):
             raise ValueError(f"quantize is {self.quantize!r}; expected nf4, or null")
         if self.quantize and self.lora is None:
             raise ValueError(
                 "quantize keeps a frozen base in four bits, and nothing would be learnt; give lora as well"
             )
-        if self.row_tokens < 1:
-            raise ValueError(f"row_tokens is {self.row_tokens}; expected 1 or more")
+        if self.train_sampling_strategy not in ("random", "sequential"):
+            raise ValueError(
+                f"train_sampling_strategy is {self.train_sampling_strategy!r}; expected random or sequential"
+            )
+        if self.fp16 and self.use_cpu:
+            raise ValueError("fp16 is for GPUs, and this run is on a CPU; leave it out")
         _check_bounds(self.require_certificate)
+        _check_effect(self)
         super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
+
+
+def _check_effect(config: "TrainConfig") -> None:
+    """Raise `ValueError` for a setting that would change nothing."""
+    for setting in dataclasses.fields(config):
+        if setting.name not in config.without_effect:
+            continue
+        default = setting.default if setting.default_factory is dataclasses.MISSING else setting.default_factory()
+        value = getattr(config, setting.name)
+        if value != default and (value or default):
+            raise ValueError(f"{setting.name} has no place in these trainers; leave it out")
 
 
 def _check_bounds(wanted: object) -> None:
@@ -104,6 +143,14 @@ def _check_bounds(wanted: object) -> None:
         return
     if not isinstance(wanted, dict) or not all(isinstance(bound, int | float) for bound in wanted.values()):
         raise ValueError(f"require_certificate is {wanted!r}; expected true, false, or bounds as in {{accuracy: 0.7}}")
+
+
+def check_bounds(config: TrainConfig, bounds: Bounds) -> None:
+    """Raise `ValueError` for numbers that are too low, or none; None is allowed."""
+    for name, low, allowed in bounds:
+        value = getattr(config, name)
+        if value is not None and not (math.isfinite(value) and (value > low or (allowed and value == low))):
+            raise ValueError(f"{name} is {value}; expected a number {'of at least' if allowed else 'above'} {low}")
 
 
 def check_above_zero(config: TrainConfig, *names: str) -> None:

@@ -1,11 +1,15 @@
 """Loads what is trained: weights in float32, dropout turned off, adapters where they are asked for."""
 
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from torch.overrides import TorchFunctionMode
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -78,11 +82,28 @@ def _load(config: TrainConfig, heads: int | None) -> Trainee:
 def _loaded(config: TrainConfig, folder: str, auto: type[Any], heads: int | None) -> Loaded:
     """Load the weights in float32 into main memory; those that are quantised go where they are computed with."""
     if config.quantize is None:
-        return load(folder, torch.float32, torch.device("cpu"), None, auto, heads)
+        # FSDP gives the other processes of a machine their part of what the first has read.
+        with _Unheld() if is_sharded() and config.local_process_index else contextlib.nullcontext():
+            return load(folder, torch.float32, torch.device("cpu"), None, auto, heads)
     quantized.check("quantize", is_sharded())
     loaded = load(folder, torch.float32, config.device, None, auto, heads, quantized.how())
     quantized.compute_as_asked(loaded.model)
     return loaded
+
+
+class _Unheld(TorchFunctionMode):
+    """Lets what transformers fills with zeros, in place of weights that will be received, hold a single number.
+
+    Only matrices: vectors take no room, and some are written to.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """See `TorchFunctionMode`."""
+        if function is torch.zeros_like and isinstance(args[0], nn.Parameter) and args[0].ndim > 1:
+            return torch.zeros((), dtype=args[0].dtype, device="cpu").expand(args[0].shape)
+        return function(*args, **(kwargs or {}))
 
 
 def _heads(folder: Path) -> tuple[str, ...] | None:

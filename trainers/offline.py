@@ -15,7 +15,7 @@ from trainers.batches import data as reading
 from trainers.batches.data import Data
 from trainers.batches.examples import NAMES, Example
 from trainers.config import TrainConfig, check_shares
-from trainers.folder import finish, results
+from trainers.folder import checkpoint, finish, results
 from trainers.folder.disk import saving
 from trainers.folder.identity import claim, finished, identity
 from trainers.folder.metrics import MetricsFile
@@ -94,7 +94,10 @@ class Offline(Method[C]):
             tell(counts)
         samples = self._samples(trainer)
         samples.take("before", trainer.model, trainee.tokenizer)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+        last = get_last_checkpoint(str(folder))
+        if last is not None:
+            checkpoint.check(Path(last))
+        trainer.train(resume_from_checkpoint=last)
         if trainer.held_out and not _evaluated(trainer):
             trainer.evaluate()
         samples.take("after", trainer.model, trainee.tokenizer)
@@ -149,6 +152,8 @@ def _write_refused(folder: Path, trainer: TreeTrainer) -> None:
 def _evaluated(trainer: TreeTrainer) -> bool:
     """Whether the weights as they are now have been evaluated; all processes agree on it."""
     now = trainer.state.global_step
+    if trainer.args.load_best_model_at_end and trainer.state.best_global_step not in (None, now):
+        return False  # the weights are those of an earlier step
     return any(row.get("step") == now and "eval_loss" in row for row in trainer.state.log_history)
 
 

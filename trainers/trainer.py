@@ -50,6 +50,15 @@ Watched = dict[str, Tensor]
 """Numbers of single examples to report, by name: each ``[n]`` for the n examples that have one."""
 
 
+def accuracies(lead_E: Tensor, probability_E: Tensor) -> Tensor:
+    """Return whether the side that the label prefers leads, ``[n]``, of the n pairs whose label prefers one.
+
+    ``lead_E`` is that of the chosen answer, which a probability below 0.5 speaks against. An even lead is half right.
+    """
+    towards_E = lead_E * torch.sign(probability_E - 0.5)
+    return ((towards_E > 0).float() + 0.5 * (lead_E == 0).float())[probability_E != 0.5]
+
+
 class TreeTrainer(Trainer):
     """See the module's docstring. A trainer says which examples it takes, and their losses.
 
@@ -77,6 +86,7 @@ class TreeTrainer(Trainer):
         self.encoder = Encoder(processing_class, args.model, args.max_length, padding)
         self.examples = self._examples(train_dataset, "train_dataset")
         self.held_out = None if eval_dataset is None else self._examples(eval_dataset, "eval_dataset")
+        _check_evaluations(args, self.held_out)
         self._watched: dict[str, list[float]] = defaultdict(list)
         self._staging = False
         self.stored: torch.dtype | None = None  # that gathered weights are saved in, once they are finished
@@ -157,6 +167,14 @@ class TreeTrainer(Trainer):
         }
         return [name for name in super().get_decay_parameter_names(model) if name not in vectors]
 
+    def create_optimizer(self, *args: Any, **named: Any) -> torch.optim.Optimizer:
+        """Make the optimiser. Raises `InputError` for one whose package is missing, or whose settings don't fit."""
+        try:
+            optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **named)
+        except (ImportError, ValueError) as error:
+            raise InputError(str(error), where="optim", fix="take another optimiser, or other settings") from error
+        return optimizer
+
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float | None:
         norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # untyped there
         if norm is not None and not math.isfinite(float(norm)) and self.accelerator.scaler is None:
@@ -229,6 +247,16 @@ class TreeTrainer(Trainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        try:
+            return bool(super()._determine_best_metric(metrics, trial))
+        except KeyError as error:
+            raise InputError(
+                f"no evaluation gives {self.args.metric_for_best_model}",
+                where="metric_for_best_model",
+                fix=f"expected one of {', '.join(sorted(metrics))}",
+            ) from error
 
     def shards(self, examples: Examples, only: Sequence[int] | None = None) -> Iterator[tuple[Inputs, list[int]]]:
         """Yield this process's batches, and which examples each holds: none where it is there for the others' sake.
@@ -321,6 +349,22 @@ class TreeTrainer(Trainer):
         config = model.config.get_text_config()  # type: ignore[union-attr, operator]  # torch types any attribute of a module as a tensor
         padding: int | None = config.pad_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         return padding if self.reward else None
+
+
+def _check_evaluations(args: TrainConfig, held_out: Examples | None) -> None:
+    """Raise `InputError` for evaluations of nothing, and for a best checkpoint that nothing is known of."""
+    if args.eval_strategy == "no" and (args.load_best_model_at_end or args.save_strategy == "best"):
+        raise InputError(
+            "the best checkpoint is asked for, and there are no evaluations to tell it by",
+            where="eval_strategy",
+            fix="give eval_strategy, and eval_data or eval_share",
+        )
+    if args.eval_strategy != "no" and held_out is None:
+        raise InputError(
+            "evaluations are asked for, and there is nothing to evaluate on",
+            where="eval_strategy",
+            fix="give eval_data or eval_share",
+        )
 
 
 def _innermost(model: nn.Module) -> PreTrainedModel:

@@ -21,11 +21,18 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trainers import run, trainer
 from trainers.config import TrainConfig
 from trainers.methods.dpo import DPOConfig
+from trainers.methods.grpo import GRPOConfig
 from trainers.methods.ppo import PPOConfig
 from trainers.methods.reward import RewardConfig
 from trainers.methods.sft import SFTConfig
 
-KINDS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig, "ppo": PPOConfig}
+KINDS: dict[str, type[TrainConfig]] = {
+    "sft": SFTConfig,
+    "reward": RewardConfig,
+    "dpo": DPOConfig,
+    "ppo": PPOConfig,
+    "grpo": GRPOConfig,
+}
 
 
 class DieAfter(TrainerCallback):

@@ -141,6 +141,7 @@ def test_no_setting_is_unknown_to_accelerate(name: str, tmp_path: Path) -> None:
     [
         ("dpo", "grpo-smoke", "reward is a setting of grpo, online-dpo, ppo, and dpo has none of that name"),
         ("grpo", "dpo-smoke", "loss is a setting of dpo, and grpo has none of that name"),
+        ("grpo", "online-dpo-smoke", "this is a config of online-dpo, and it was given to grpo"),
     ],
 )
 def test_a_config_of_another_method_is_told_by_its_name(method: str, name: str, said: str) -> None:

@@ -130,6 +130,8 @@ def test_a_bad_pair_costs_itself_only(reason: str, changes: dict[str, Any], tmp_
         (RATING, {"scale": [5, 5], "rating": 5}, "bad_rating", "scale"),
         (RATING, {"scale": [5, 1]}, "bad_rating", "scale"),
         (RATING, {"scale": [-math.inf, 5]}, "bad_rating", "scale [-inf, 5]"),
+        (RATING, {"scale": [1, math.inf]}, "bad_rating", "scale [1, inf]"),
+        (RATING, {"scale": [-1.7e308, 1.7e308]}, "bad_rating", "not on the scale"),
         (RATING, {"scale": None}, "bad_rating", "scale"),
         (RATING, {"scale": 5}, "bad_rating", "scale"),
         (RATING, {"rating": "good"}, "bad_rating", "number"),

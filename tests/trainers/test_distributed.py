@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from tests import warm
-from trainers import config, run
+from trainers import config, models, run
 from trainers.folder import metrics
 from trainers.folder.identity import LINEAGE
 
@@ -20,6 +21,7 @@ from .small_runs import run_settings
 from .tiny import apart, planted, question, weights
 
 SHARDED = Path(config.__file__).parent / "configs" / "fsdp-multi.yaml"
+ON_ONE_MACHINE = SHARDED.with_name("fsdp.yaml")
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,6 +50,19 @@ def launch_machines(kind: str, settings: dict[str, Any], folder: Path, **more: A
     finally:
         for process in started:
             process.kill()
+
+
+def launch_on_one_machine(kind: str, settings: dict[str, Any], folder: Path) -> tuple[int, str]:
+    """Start two processes that share a model as fsdp.yaml says: the first reads it. Return how they ended."""
+    (file := folder / "child.json").write_text(json.dumps({"kind": kind, "settings": settings, "sharded": True}))
+    command = ["accelerate.commands.launch", "--config_file", str(ON_ONE_MACHINE), "--num_processes", "2"]
+    command += ["--main_process_port", "0", "--mixed_precision", "no", "-m", "tests.trainers.child", str(file)]
+    log = folder / "machine.log"
+    process = warm.Warm(command, ROOT, None, log, log)
+    try:
+        return process.wait(), log.read_text()
+    finally:
+        process.kill()
 
 
 def feedback(file: Path) -> None:
@@ -117,3 +132,23 @@ def test_two_machines_that_share_a_sharded_model_are_one_process(
     auto = AutoModelForCausalLM if kind == "dpo" else AutoModelForSequenceClassification
     ours, wanted = (weights(auto.from_pretrained(tmp_path / name)) for name in ("two", "one"))
     assert apart(ours, wanted, load_file(policy / "model.safetensors")) < 0.01
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_machine_that_share_a_sharded_model_are_one(policy: Path, tmp_path: Path) -> None:
+    """Only one of them has read the weights."""
+    one = run_settings("sft", policy, tmp_path / "one", tmp_path)
+    one |= {"per_device_train_batch_size": 4, "max_steps": 3, "save_strategy": "no"}
+    two = one | {"per_device_train_batch_size": 2, "output_dir": str(tmp_path / "two"), "ddp_backend": "gloo"}
+    expected = run.train(KINDS["sft"](**one))
+    code, said = launch_on_one_machine("sft", two, tmp_path)
+    assert code == 0, said[-3000:]
+    assert_same_run(tmp_path, expected.figures)
+
+
+def test_weights_that_will_be_received_take_no_memory() -> None:
+    weight, vector = (torch.nn.Parameter(torch.empty(size, device="meta")) for size in ((4096, 4096), (4096,)))
+    with models._Unheld():
+        matrix = torch.zeros_like(weight, device="cpu")
+        assert matrix.shape == weight.shape and matrix.untyped_storage().nbytes() == 4
+        assert torch.zeros_like(vector, device="cpu").untyped_storage().nbytes() == 4 * 4096

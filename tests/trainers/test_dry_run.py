@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from base.errors import InputError
 from service.cli import app
+from tests import zoo
 from trainers import catalogue
 from trainers.method import load
 from trainers.methods.dpo import DPOConfig
@@ -47,6 +48,13 @@ def planned(kind: Any, model: Path, out: Path, device: Device = GPU, **given: An
     name = kind.__module__.rpartition(".")[2]
     method = load(name)
     return dry_run(name, config, method.plan, method.work(config, device.processes), device, free=ROOMY)
+
+
+@pytest.mark.parametrize("name", ["mamba", "rwkv", "falcon_h1", "gemma3n_text", "gemma4_text", "opt"])
+def test_models_of_every_kind_are_planned(name: str, tmp_path: Path) -> None:
+    """Without attention heads, with sizes that differ by layer, and those that adapters can't be put on."""
+    zoo.config(name).save_pretrained(tmp_path / name)
+    assert planned(SFTConfig, tmp_path / name, tmp_path / "out").plan.peak > 0
 
 
 def test_the_shape_is_that_of_the_loaded_model(policy: Path, tmp_path: Path) -> None:

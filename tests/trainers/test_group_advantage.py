@@ -43,6 +43,17 @@ def test_a_reward_of_great_spread_does_not_drown_another_that_is_normalised() ->
     assert rewards.tolist() == pytest.approx([-1, 0, 1, 0.5, 0, -0.5], abs=1e-3)
 
 
+@pytest.mark.parametrize("reward", [0.1, 7.3, 1000.3])
+def test_of_equal_rewards_nothing_is_learnt_not_even_from_rounding(reward: float) -> None:
+    """In float32 the mean of seven equal numbers is not that number, and a spread that is rounding divides it."""
+    rewards = torch.full((14,), reward)
+    rewards[7:] += 0.7
+    groups = torch.arange(2).repeat_interleave(7)
+    for rule in RULES.values():
+        assert advantages(rewards, groups, rule).tolist() == [0] * 14
+    assert normalised(rewards[:, None], torch.ones(1), groups).tolist() == [0] * 14
+
+
 def drawn() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Log-probabilities of 17 tokens now, as they were, and by the reference; and the advantages of four answers."""
     generator = torch.Generator().manual_seed(3)

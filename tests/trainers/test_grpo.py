@@ -16,6 +16,7 @@ from critic.rewarding.grade import Grade
 from trainers.folder import metrics
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.methods.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
+from trainers.online import experience
 from trainers.online.alarms import Alarm
 from trainers.online.mathematics.group_advantage import RULES
 from trainers.online.writing.rollout import Sample
@@ -178,6 +179,30 @@ def test_groups_without_spread_teach_nothing_and_a_run_of_them_stops(
         trainer.train()
     assert "Step 1: all rewards that are compared are the same" in caplog.text
     assert [row["groups/flat"] for row in metrics.read(tmp_path / "out")] == [4, 4, 4]
+    assert farthest(before, trained_weights(trainer)) == 0
+    trainer.close()
+
+
+def test_rewards_that_are_normalised_each_are_flat_only_where_each_of_them_is(policy: Path, tmp_path: Path) -> None:
+    """Of each two answers one has more of the first reward and less of the second, so that all sums are the same."""
+    rows = [{"where": "a", "reward": 4.0, "rewards": parts} for parts in ([0.0, 8.0], [4.0, 0.0], [2.0, 4.0])]
+    assert experience.spread(rows, among_siblings=True) == 0
+    assert experience.spread(rows, among_siblings=True, apart=True) == pytest.approx(np.std([8, 0, 4]))
+    for combine, apart in (("sum", False), ("normalised", True)):
+        trainer = grpo(policy, tmp_path / combine, combine=combine)
+        assert trainer.measure(samples_of(trainer)).apart is apart
+        trainer.close()
+
+
+def test_where_nothing_is_learnt_from_no_step_is_taken_by_however_many_processes(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adam would go on in the direction of its last steps: it takes a gradient of zeros for one."""
+    trainer = grpo(policy, tmp_path / "out")
+    trainer._learn(trainer.measure(samples_of(trainer)).groups)
+    before = trained_weights(trainer)
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", property(lambda accelerator: 2))
+    assert trainer._learn([])["grad_norm"] == 0
     assert farthest(before, trained_weights(trainer)) == 0
     trainer.close()
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainers import losses
 from trainers.losses import bradley_terry, dpo, ipo, kto, plackett_luce, unary
+from trainers.trainer import accuracies
 
 NUMBERS = st.floats(-20, 20)
 SHARES = st.floats(0, 1)
@@ -191,3 +192,9 @@ def test_orpo_and_simpo_by_hand() -> None:
     assert float(losses.orpo(means, torch.tensor([0.5]), 0.1)) == pytest.approx(sum(both) / 2, rel=1e-5)
     simpo = losses.bradley_terry(2.0 * (means[:, 0] - means[:, 1]), sure, 0.5)
     assert float(simpo) == pytest.approx(math.log(1 + math.exp(-(2 * math.log(2) - 0.5))), rel=1e-5)
+
+
+def test_accuracy_is_of_the_side_that_the_label_prefers() -> None:
+    """A tie prefers none, and a probability below 0.5 the rejected answer."""
+    leads, labels = torch.tensor([1.0, -1.0, 2.0, -2.0, 0.0, 3.0]), torch.tensor([1.0, 0.9, 0.2, 0.0, 1.0, 0.5])
+    assert accuracies(leads, labels).tolist() == [1, 0, 0, 1, 0.5]

@@ -16,6 +16,8 @@ from trainers import catalogue
 from trainers.folder import checkpoint, metrics
 from trainers.method import load as method_of
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
+from trainers.online import processes
+from trainers.online.alarms import Alarm
 from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
 from trainers.online.writing import rollouts
@@ -102,35 +104,64 @@ def test_killed_at_any_point_it_has_the_weights_of_an_uninterrupted_run(
 
 
 class Leaving(Planted):
-    """A judge that is gone in the middle of the third step, and is back later."""
+    """A judge that is gone in the middle of a step, and is back later; 0: it never leaves."""
 
-    def __init__(self, leaves: bool) -> None:
+    def __init__(self, leaves_in: int) -> None:
         super().__init__(share_of("aeiou"))
-        self.leaves, self.calls = leaves, 0
+        self.leaves_in, self.calls = leaves_in, 0
 
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
         self.calls += 1
-        if self.leaves and self.calls == 3:
+        if self.calls == self.leaves_in:
             raise RunStopped("the judge's server is gone")
         return await super().grade(samples)
 
 
-def test_a_judge_that_is_gone_costs_no_step_that_was_taken(policy: Path, tmp_path: Path) -> None:
-    """No checkpoint was due, and still the next start goes on with the third step: as if nothing had happened."""
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_judge_that_is_gone_costs_no_step_that_was_taken(step: int, policy: Path, tmp_path: Path) -> None:
+    """No checkpoint was due, and still the next start goes on with that step: as if nothing had happened."""
     after = []
-    for folder, leaves in (("cut", True), ("cut", False), ("whole", False)):
+    for folder, leaves in (("cut", step), ("cut", 0), ("whole", 0)):
         config = online_config(GRPOConfig, policy, tmp_path / folder, max_steps=3, save_steps=50)
         trainer = online_trainer(GRPOTrainer, config, reward=Leaving(leaves))
         if leaves:
             with pytest.raises(InputError, match="server is gone"):
                 trainer.train()
-            assert (tmp_path / "cut" / "checkpoint-2").is_dir()
+            assert (tmp_path / "cut" / f"checkpoint-{step - 1}").is_dir()
         else:
             trainer.train()
             after.append(trained_weights(trainer))
         trainer.close()
     assert farthest(*after) == 0
     assert [row["step"] for row in metrics.read(tmp_path / "cut")] == [1, 2, 3]
+
+
+def test_a_judge_that_is_gone_for_one_process_ends_the_step_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the others would wait, and nothing of the steps so far would be saved."""
+    monkeypatch.setattr(processes, "gather_object", lambda mine: [*mine, "the judge's server is gone"])
+    with pytest.raises(RunStopped, match="server is gone"):
+        processes.shared(lambda: 1)
+    monkeypatch.setattr(processes, "gather_object", lambda mine: [*mine, None])
+    assert processes.shared(lambda: 1) == 1
+
+
+def test_an_evaluation_is_not_made_again_after_the_alarm_that_it_gave(policy: Path, tmp_path: Path) -> None:
+    config = online_config(
+        GRPOConfig, policy, tmp_path / "out", max_steps=2, eval_share=0.3, eval_steps=1, alarm_disagreement=None,
+        save_strategy="no", alarm_kl=1e-9,
+    )  # fmt: skip
+    told = []
+    for _ in range(2):
+        trainer = online_trainer(
+            GRPOTrainer, config, reward=Planted(share_of("aeiou")), heldout=Planted(share_of("aeiou"), "other")
+        )
+        with pytest.raises(Alarm):
+            trainer.train()
+        told.append([audit.step for audit in trainer.history.audits])
+        trainer.close()
+    assert told[0] == told[1] and len(set(told[1])) == len(told[1])
+    rows = [row["step"] for row in metrics.read(tmp_path / "out") if "eval_heldout" in row]
+    assert rows == told[1]
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ class Gone(Planted):
 
 def test_a_reward_that_is_gone_stops_the_run(policy: Path, tmp_path: Path) -> None:
     trainer = ppo_trainer(ppo_config(policy, tmp_path / "out"), reward=Gone(len_of))
-    with pytest.raises(InputError, match=r"(?s)server is gone.*goes on from a checkpoint"):
+    with pytest.raises(InputError, match=r"(?s)server is gone.*goes on with this step"):
         trainer.train()
     trainer.close()
 
@@ -155,6 +155,9 @@ def test_a_checkpoint_of_another_reward_is_refused(policy: Path, tmp_path: Path)
         ({"data": [{"path": "x", "ratio": 1}]}, "no file of prompts"),
         ({"reward": "scripted:nowhere"}, "nowhere"),
         ({"lora": {"r": 4, "modules_to_save": ["lm_head"]}}, "modules_to_save"),
+        ({"lora": LORA | {"bias": "all"}}, "bias has no place here"),
+        ({"lora": LORA | {"lora_bias": True}}, "lora_bias has no place here"),
+        ({"lora": LORA | {"init_lora_weights": "pissa"}}, "the new adapters already change what the policy says"),
         ({"reward": "http://localhost:1/", "principles": "honesty"}, "reads no principles"),
     ],
 )
@@ -172,7 +175,10 @@ def test_what_can_t_be_run_is_told(settings: dict[str, Any], said: str, policy: 
         ({"clip": math.nan}, "clip is nan"),
         ({"lam": 1.5}, "at most 1"),
         ({"heldout_reward": "verify:max-words=3"}, "needs prompts"),
-        ({"num_train_epochs": 2.0}, "num_train_epochs has no place in a loop of rollouts"),
+        ({"num_train_epochs": 2.0}, "num_train_epochs has no place in these trainers"),
+        ({"eval_strategy": "steps"}, "eval_strategy has no place in these trainers"),
+        ({"save_strategy": "epoch"}, "save_strategy is 'epoch'"),
+        ({"lr_scheduler_type": "reduce_lr_on_plateau"}, "has no loss to watch"),
         ({"prefix_packing": False}, "prefix_packing can't be turned off"),
     ],
 )

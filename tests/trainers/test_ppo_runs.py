@@ -15,16 +15,17 @@ from critic.local.trees import attention
 from tests import warm
 from trainers.folder import checkpoint, metrics
 from trainers.folder.results import Trained
+from trainers.methods.grpo import GRPOConfig
 from trainers.online.writing import rollouts
 from trainers.run import train
 
-from .online_tiny import LORA, ppo_config
+from .online_tiny import LORA, online_config, ppo_config
 from .tiny import apart, farthest, weights
 
 
-def write_child(folder: Path, settings: dict[str, Any], **more: Any) -> list[str]:
+def write_child(folder: Path, settings: dict[str, Any], kind: str = "ppo", **more: Any) -> list[str]:
     """Write what a child process is to do; return its command."""
-    (file := folder / "child.json").write_text(json.dumps({"kind": "ppo", "settings": settings} | more))
+    (file := folder / "child.json").write_text(json.dumps({"kind": kind, "settings": settings} | more))
     return ["tests.trainers.child", str(file)]
 
 
@@ -85,6 +86,20 @@ def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer
     assert len(logs[0]) == len(logs[1]) == 7
     for ours, theirs in zip(*logs, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_rewards_that_are_normalised_each_are_those_of_one_process(policy: Path, scorer: Path, tmp_path: Path) -> None:
+    """Sums are normalised over the answers of both processes; one of the rewards is the same for all."""
+    settings: dict[str, Any] = {"reward": f"rm:{scorer}?dtype=float32", "rule": "grpo", "combine": "normalised"}
+    settings |= {"more_rewards": [{"reward": "verify:max-words=1000", "weight": 0.5}], "max_new_tokens": 6}
+    settings |= {"max_steps": 3, "minibatches": 1, "epochs": 1}
+    train(online_config(GRPOConfig, policy, tmp_path / "one", **settings))
+    config = online_config(GRPOConfig, policy, tmp_path / "two", **settings)
+    given = {k: getattr(config, k) for k in ppo_settings(settings)} | {"ddp_backend": "gloo"}
+    warm.run_side_by_side(write_child(tmp_path, given, "grpo"), tmp_path)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert apart(two, one, load_file(policy / "model.safetensors")) < 0.01
 
 
 @pytest.mark.slow

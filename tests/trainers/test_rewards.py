@@ -259,10 +259,17 @@ def test_what_is_no_number_is_no_reward(server: tuple[str, type[Server]]) -> Non
     assert [grade.reward for grade in grades] == [None, None, None, None, 2.0]
 
 
-def test_nobody_there_gives_no_reward(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "AGAIN", replace(scoring.AGAIN, first=0.001))
-    [grade] = graded(ServerReward("http://127.0.0.1:9/", decode), sample("a"))
-    assert grade.reward is None and "can't be read" in grade.problem
+def test_where_nobody_is_there_the_run_stops_once_it_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a step whose first answers were rewarded before the server went away, half would be learnt from."""
+    waits = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(EngineDown, match="can't be read"):
+        graded(ServerReward("http://127.0.0.1:9/", decode), sample("a"))
+    assert waits[:4] == [1, 2, 4, 8]
 
 
 def test_an_engine_s_error_for_one_is_told() -> None:

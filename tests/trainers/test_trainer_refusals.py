@@ -10,10 +10,10 @@ from base.errors import InputError
 from trainers import run
 from trainers.methods.dpo import DPOConfig
 from trainers.methods.reward import RewardConfig
-from trainers.methods.sft import SFTConfig
+from trainers.methods.sft import SFTConfig, SFTTrainer
 
 from .small_runs import one_step, row_of, run_settings, trainer_of
-from .tiny import demonstrations, weighted, write_model
+from .tiny import build, config_of, demonstrations, weighted, write_model
 
 
 def without(folder: Path, out: Path, **changes: Any) -> Path:
@@ -100,6 +100,50 @@ def test_rows_that_are_too_long_are_named_and_the_others_learnt(policy: Path, tm
     assert (refused.where, refused.reason) == ("rows.jsonl:4", "too_long")
     with pytest.raises(InputError, match=r"all 1 rows were refused.*max_length is 256"):
         trainer_of("sft", tmp_path, policy, [long])
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"label_smoothing_factor": 0.1}, "label_smoothing_factor has no place"),
+        ({"save_only_model": True}, "save_only_model has no place"),
+        ({"average_tokens_across_devices": False}, "average_tokens_across_devices has no place"),
+        ({"train_sampling_strategy": "group_by_length"}, "expected random or sequential"),
+        ({"fp16": True}, "fp16 is for GPUs"),
+        ({"max_steps": 0}, "max_steps is 0"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size is 0"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps is 0"),
+    ],
+)
+def test_settings_of_transformers_that_make_no_sense_here_are_refused(
+    setting: dict[str, Any], said: str, policy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        config_of(SFTConfig, policy, tmp_path, **setting)
+
+
+@pytest.mark.parametrize(
+    ("setting", "held_out", "said"),
+    [
+        ({"eval_strategy": "steps"}, 0, "there is nothing to evaluate on"),
+        ({"load_best_model_at_end": True}, 4, "no evaluations to tell it by"),
+        ({"save_strategy": "best", "metric_for_best_model": "loss"}, 4, "no evaluations to tell it by"),
+        ({"eval_strategy": "epoch", "metric_for_best_model": "accuracy", "save_strategy": "best"}, 4, "eval_loss"),
+    ],
+)
+def test_a_best_checkpoint_that_can_t_be_told_is_refused(
+    setting: dict[str, Any], held_out: int, said: str, policy: Path, tmp_path: Path
+) -> None:
+    config = config_of(SFTConfig, policy, tmp_path, **setting)
+    with pytest.raises(InputError, match=said):
+        build(SFTTrainer, config, demonstrations(4), demonstrations(held_out) if held_out else None).train()
+
+
+def test_an_optimiser_that_is_not_installed_is_told(policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="galore_torch"):
+        trainer_of("sft", tmp_path, policy, optim="galore_adamw", optim_target_modules=["q_proj"]).train()
 
 
 def test_nothing_to_evaluate_on_is_told(policy: Path, tmp_path: Path) -> None:

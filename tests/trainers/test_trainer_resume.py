@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 
+from base.errors import InputError
 from tests import warm
 from trainers import run
 from trainers.batches.data import hold_out, read
-from trainers.folder import metrics
+from trainers.folder import checkpoint, metrics
 from trainers.methods.reward import RewardConfig
 from trainers.methods.sft import SFTConfig
 from trainers.trainer import NotFinite
@@ -118,6 +119,60 @@ def test_adapters_are_merged_into_the_model_that_is_left(
     untouched = build(trainer, config_of(config, policy, tmp_path / "again"), examples(kind), held_out.examples)
     assert abs(untouched.evaluate()["eval_loss"] - trained.figures["eval_loss"]) > 1e-3
     assert "padded" not in caplog.text  # whatever adapters put around a head, rows are packed
+
+
+@pytest.fixture
+def last(tmp_path: Path) -> Path:
+    """A checkpoint as transformers' trainer leaves one, of next to nothing."""
+    (folder := tmp_path / "checkpoint-4").mkdir()
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({"kept": torch.zeros(2)}, folder / name)
+    save_file({"weight": torch.zeros(2)}, folder / "model.safetensors")
+    (folder / "trainer_state.json").write_text('{"global_step": 4}')
+    checkpoint.check(folder)
+    return folder
+
+
+FILES = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors", "trainer_state.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kept", [None, 0, 0.5])
+def test_a_checkpoint_that_is_not_whole_is_refused(name: str, kept: float | None, last: Path) -> None:
+    """Without its optimiser or schedule, transformers would go on to other weights, and say nothing."""
+    content = (last / name).read_bytes()
+    (last / name).unlink()
+    if kept is not None:
+        (last / name).write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(InputError, match="this checkpoint can't be read") as told:
+        checkpoint.check(last)
+    assert (name if kept is not None else "there is no") in str(told.value)
+
+
+def test_a_run_goes_on_from_no_checkpoint_that_is_not_whole(policy: Path, tmp_path: Path, last: Path) -> None:
+    settings = run_settings("sft", policy, tmp_path / "out", tmp_path) | {"max_steps": 4}
+
+    class Stopping(TrainerCallback):
+        def on_step_end(self, *args: Any, **others: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.train(SFTConfig(**settings), [Stopping()])
+    (last / "optimizer.pt").unlink()
+    last.rename(tmp_path / "out" / last.name)
+    with pytest.raises(InputError, match=r"there is no optimizer"):
+        run.train(SFTConfig(**settings))
+
+
+@pytest.mark.slow
+def test_the_figures_of_a_run_that_keeps_its_best_weights_are_those_weights_own(policy: Path, tmp_path: Path) -> None:
+    """The loss falls, and the greatest is asked for: the weights are those of the first evaluation."""
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "greater_is_better": True}
+    settings = run_settings("sft", policy, tmp_path / "out", tmp_path) | best
+    done = run.train(SFTConfig(**settings))
+    losses = [row["eval_loss"] for row in metrics.read(tmp_path / "out") if "eval_loss" in row]
+    assert min(losses) < losses[0] - 0.01
+    assert done.figures["eval_loss"] == pytest.approx(losses[0], abs=1e-5)
 
 
 def test_a_finished_run_is_left_as_it_is(policy: Path, tmp_path: Path) -> None:

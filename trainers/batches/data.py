@@ -11,6 +11,7 @@ one prompt, too: each two that are not equally good are a pair.
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -389,6 +390,6 @@ def _value(columns: Mapping[str, Any]) -> float:
     if rating is None or low is None or high is None:
         said = f"rating is {columns['rating']!r:.40} and scale {scale!r:.40}"
         raise RowError("bad_rating", f"{said}; expected a number in rating, and its scale as [lowest, highest]")
-    if not low <= rating <= high or low == high:
+    if not low <= rating <= high or low == high or not math.isfinite(high - low):
         raise RowError("bad_rating", f"a rating of {rating:g} is not on the scale {low:g} to {high:g}")
     return (rating - low) / (high - low)

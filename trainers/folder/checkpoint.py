@@ -1,13 +1,19 @@
-"""Checkpoints of a loop of our own: one file of tensors and plain values, whole or not there at all."""
+"""Checkpoints of a loop of our own: one file of tensors and plain values, whole or not there at all.
 
+And `check`, for those of transformers' trainer, which are folders of several files.
+"""
+
+import json
 import os
 import pickle
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
@@ -16,6 +22,16 @@ from base.errors import InputError
 from trainers.folder.disk import saving
 
 _FILE = "state.pt"
+_SHARED = "global_step*"
+"""What DeepSpeed calls the folder of weights, optimiser and schedule."""
+_WANTED = (
+    (TRAINER_STATE_NAME,),
+    ("*.safetensors", "pytorch_model_fsdp*", _SHARED),
+    ("optimizer*", _SHARED),
+    ("scheduler.pt", _SHARED),
+    ("rng_state*.pth",),
+)
+"""What a checkpoint of transformers' trainer needs, by the names of what holds it: of each line, one."""
 _STAGING = ".saving"
 
 
@@ -56,11 +72,44 @@ def load(folder: Path) -> tuple[dict[str, Any], TrainerState]:
         content = torch.load(folder / _FILE, map_location="cpu", weights_only=True)
         state = TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
     except (OSError, EOFError, RuntimeError, ValueError, TypeError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"this checkpoint can't be read: {error}", where=str(folder), fix="remove it; an older one is used then"
-        ) from error
+        raise _unreadable(folder, str(error)) from error
     assert isinstance(content, dict)
     return content, state
+
+
+def check(folder: Path) -> None:
+    """Raise `InputError` where a checkpoint of transformers' trainer lacks what a run goes on from, or has half of it.
+
+    transformers begins optimiser, schedule and chance anew, without a word, where their files are missing.
+    """
+    for names in _WANTED:
+        if not any(next(folder.glob(name), None) for name in names):
+            raise _unreadable(folder, f"there is no {names[0]}")
+    for file in sorted(folder.iterdir()):
+        if problem := _broken(file):
+            raise _unreadable(folder, f"{file.name}: {problem}")
+
+
+def _broken(file: Path) -> str:
+    """Return what is wrong with a file that was cut off; nothing where it is whole, or of a kind that is not known."""
+    try:
+        match file.suffix:
+            case ".json":
+                json.loads(file.read_text("utf-8"))
+            case ".safetensors":
+                with safe_open(file, "pt"):
+                    pass
+            case ".pt" | ".pth":
+                return "" if zipfile.is_zipfile(file) else "it is cut off"
+    except (OSError, ValueError, SafetensorError) as error:
+        return str(error)
+    return ""
+
+
+def _unreadable(folder: Path, problem: str) -> InputError:
+    return InputError(
+        f"this checkpoint can't be read: {problem}", where=str(folder), fix="remove it; an older one is used then"
+    )
 
 
 def _sync(folder: Path) -> None:

@@ -32,7 +32,7 @@ from trainers.config import TrainConfig, check_above_zero
 from trainers.folder.disk import saving
 from trainers.offline import Offline
 from trainers.planning.memory import Needs
-from trainers.trainer import TreeTrainer, Watched
+from trainers.trainer import TreeTrainer, Watched, accuracies
 
 _KEPT_EVERY = 32
 """After how many batches of each process the references so far are written."""
@@ -133,7 +133,7 @@ class DPOTrainer(TreeTrainer):
             "rewards/chosen": self.args.beta * ratio_E2[:, 0],
             "rewards/rejected": self.args.beta * ratio_E2[:, 1],
             "rewards/margins": self.args.beta * log_ratio_E,
-            "rewards/accuracies": (log_ratio_E > 0).float() + 0.5 * (log_ratio_E == 0).float(),
+            "rewards/accuracies": accuracies(log_ratio_E, probability_E),
             "logps/chosen": sums_E2[:, 0],
             "logps/rejected": sums_E2[:, 1],
             "logps/chosen_change_per_token": change_E2[:, 0] / lengths_E2[:, 0],

@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trainers.config import Bounds, check_bounds
 from trainers.online import experience
-from trainers.online.config import Bounds, OnlineConfig, check_bounds
+from trainers.online.config import OnlineConfig
 from trainers.online.experience import Siblings
 from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
 from trainers.online.mathematics import group_advantage
@@ -71,7 +72,8 @@ class GRPOTrainer(OnlineTrainer):
         compared = [group for group in groups if len(group.samples) > 1]
         learnt = self._with_advantages(compared)
         dropped = {"groups/alone": len(groups) - len(compared), "groups/flat": len(compared) - len(learnt)}
-        return MeasuredStep(learnt, rows, {name: float(self.total(count)) for name, count in dropped.items()})
+        figures = {name: float(self.total(count)) for name, count in dropped.items()}
+        return MeasuredStep(learnt, rows, figures, apart=args.combine == "normalised")
 
     def update(self, groups: Sequence[Siblings]) -> Sums:
         """See `OnlineTrainer.update`."""

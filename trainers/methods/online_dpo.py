@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from trainers import losses
+from trainers.config import Bounds, check_bounds
 from trainers.online import experience
-from trainers.online.config import Bounds, OnlineConfig, check_bounds
+from trainers.online.config import OnlineConfig
 from trainers.online.experience import Siblings
 from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
 from trainers.online.run import Online

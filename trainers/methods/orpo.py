@@ -10,7 +10,7 @@ from trainers.batches.inputs import Inputs
 from trainers.config import TrainConfig, check_above_zero
 from trainers.offline import Offline
 from trainers.planning.memory import Needs
-from trainers.trainer import TreeTrainer, Watched
+from trainers.trainer import TreeTrainer, Watched, accuracies
 
 
 @dataclass
@@ -40,7 +40,7 @@ class ORPOTrainer(TreeTrainer):
         odds_E = losses.log_odds(means_E2[:, 0]) - losses.log_odds(means_E2[:, 1])
         return losses.orpo(means_E2, label_E, self.args.beta), {
             "rewards/margins": self.args.beta * (means_E2[:, 0] - means_E2[:, 1]),
-            "rewards/accuracies": (odds_E > 0).float() + 0.5 * (odds_E == 0).float(),
+            "rewards/accuracies": accuracies(odds_E, label_E),
             "log_odds_ratio": odds_E,
             "logps/chosen": sums_A.view(-1, 2)[:, 0],
             "logps/rejected": sums_A.view(-1, 2)[:, 1],

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from trainers.config import Bounds, check_bounds
 from trainers.online import experience
-from trainers.online.config import Bounds, OnlineConfig, check_bounds
+from trainers.online.config import OnlineConfig
 from trainers.online.experience import Siblings
 from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
 from trainers.online.mathematics import policy_gradient

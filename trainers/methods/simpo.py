@@ -10,7 +10,7 @@ from trainers.batches.inputs import Inputs
 from trainers.config import TrainConfig, check_above_zero
 from trainers.offline import Offline
 from trainers.planning.memory import Needs
-from trainers.trainer import TreeTrainer, Watched
+from trainers.trainer import TreeTrainer, Watched, accuracies
 
 
 @dataclass
@@ -41,11 +41,12 @@ class SimPOTrainer(TreeTrainer):
         sums_A = inputs.batch.sums(values)
         reward_E2 = self.args.beta * (sums_A / inputs.batch.lengths).view(-1, 2)
         lead_E = reward_E2[:, 0] - reward_E2[:, 1]
-        return losses.bradley_terry(lead_E, inputs.column("probability", values.device), self.args.gamma), {
+        label_E = inputs.column("probability", values.device)
+        return losses.bradley_terry(lead_E, label_E, self.args.gamma), {
             "rewards/chosen": reward_E2[:, 0],
             "rewards/rejected": reward_E2[:, 1],
             "rewards/margins": lead_E,
-            "rewards/accuracies": (lead_E > 0).float() + 0.5 * (lead_E == 0).float(),
+            "rewards/accuracies": accuracies(lead_E, label_E),
             "logps/chosen": sums_A.view(-1, 2)[:, 0],
             "logps/rejected": sums_A.view(-1, 2)[:, 1],
         }

@@ -2,12 +2,9 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from trainers.config import TrainConfig
-
-Bounds = tuple[tuple[str, float, bool], ...]
-"""Of settings: the name, the lowest value, and whether that value itself is allowed."""
+from trainers.config import WITHOUT_EFFECT, Bounds, TrainConfig, check_bounds
 
 _BOUNDS: Bounds = (
     ("max_steps", 1, True), ("prompts_per_step", 1, True), ("samples_per_prompt", 1, True),
@@ -19,12 +16,14 @@ _BOUNDS: Bounds = (
     ("alarm_disagreement", 0, False),
 )  # fmt: skip
 
-# Settings of transformers that this loop has no place for, and the value that says nothing.
-_WITHOUT_EFFECT = {
-    "num_train_epochs": 3.0, "gradient_accumulation_steps": 1, "fp16": False, "fsdp": [], "deepspeed": None,
-    "load_best_model_at_end": False, "auto_find_batch_size": False, "torch_compile": False, "push_to_hub": False,
-    "row_tokens": 1 << 14,
-}  # fmt: skip
+# Settings that this loop has no place for, beside those of `trainers.config`: what belongs to epochs over rows and to
+# evaluations of a loss, and what transformers' own loop does.
+_WITHOUT_EFFECT = (
+    "num_train_epochs", "gradient_accumulation_steps", "fp16", "fsdp", "deepspeed", "load_best_model_at_end",
+    "metric_for_best_model", "greater_is_better", "torch_compile", "push_to_hub", "row_tokens", "eval_strategy",
+    "eval_on_start", "eval_delay", "neftune_noise_alpha", "use_liger_kernel", "train_sampling_strategy", "data_seed",
+    "dataloader_drop_last", "ignore_data_skip", "full_determinism", "gradient_checkpointing_kwargs",
+)  # fmt: skip
 
 
 @dataclass
@@ -33,6 +32,8 @@ class OnlineConfig(TrainConfig):
 
     ``per_device_train_batch_size`` is how many prompts, with all of their answers, go through the model at once.
     """
+
+    without_effect: ClassVar[tuple[str, ...]] = (*WITHOUT_EFFECT, *_WITHOUT_EFFECT)
 
     reward: str = ""
     """What gives the reward: rm:PATH, verify:RULE, a reward server's URL or, with principles, any engine as a judge."""
@@ -115,17 +116,11 @@ class OnlineConfig(TrainConfig):
             raise ValueError("heldout_reward needs prompts to look at; give eval_data or eval_share")
         if self.judge_by == "comparison" and (not self.principles or self.samples_per_prompt < 2):
             raise ValueError("judge_by=comparison needs principles, and two or more samples_per_prompt")
+        for name in ("save_strategy", "logging_strategy"):
+            if (value := getattr(self, name)) not in ("no", "steps"):
+                raise ValueError(f"{name} is {value!r}; a loop of rollouts has steps alone: expected steps or no")
+        if self.lr_scheduler_type == "reduce_lr_on_plateau":
+            raise ValueError("lr_scheduler_type is reduce_lr_on_plateau, and a loop of rollouts has no loss to watch")
         super().__post_init__()
-        for name, nothing in _WITHOUT_EFFECT.items():
-            if (value := getattr(self, name)) != nothing and value:
-                raise ValueError(f"{name} has no place in a loop of rollouts; leave it out")
         if self.prefix_packing is False:
             raise ValueError("each prompt is computed once for all of its answers: prefix_packing can't be turned off")
-
-
-def check_bounds(config: OnlineConfig, bounds: Bounds) -> None:
-    """Raise `ValueError` for numbers that are too low, or none; None is allowed."""
-    for name, low, allowed in bounds:
-        value = getattr(config, name)
-        if value is not None and not (math.isfinite(value) and (value > low or (allowed and value == low))):
-            raise ValueError(f"{name} is {value}; expected a number {'of at least' if allowed else 'above'} {low}")

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from base.errors import InputError
@@ -29,8 +30,28 @@ Row = dict[str, Any]
 """An answer as ``rollouts.jsonl`` has it."""
 
 
+CUT = "it was cut at max_new_tokens"
+"""Why an answer that did not end is left out, where such answers are."""
+
+
 class NoReward(InputError):
     """Not one answer of a step has a reward, in some process: all processes know of it."""
+
+
+def require_rewards(samples: Sequence[Sample], step: int) -> None:
+    """Raise `NoReward` in all processes where of one's ``samples``, which are those of ``step``, none has a reward."""
+    without = [sample for sample in samples if sample.reward is None]
+    told = None
+    if len(without) == len(samples):
+        told = f"step {step}, {samples[0].task.ask.where}", samples[0].problem, {sample.problem for sample in samples}
+    for where, problem, problems in filter(None, gather_object([told])):
+        raise NoReward(
+            f"no answer has a reward; the first: {problem}",
+            where=where,
+            fix="raise max_new_tokens, or choose unfinished=penalise, and another output_dir"
+            if problems == {CUT}
+            else "look at the reward's source; the same command goes on with this step",
+        )
 
 
 @dataclass(eq=False)
@@ -174,18 +195,26 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
     }
 
 
-def spread(rows: Sequence[Row], among_siblings: bool) -> float:
+def spread(rows: Sequence[Row], among_siblings: bool, apart: bool = False) -> float:
     """Return the standard deviation of what answers that have a reward count: what there is to learn from.
 
-    That of all, or the mean of those among the answers to one prompt.
+    That of all, or the mean of those among the answers to one prompt. ``apart``: several rewards are compared each by
+    itself, and the greatest spread of them counts.
     """
-    if among_siblings:
-        return fmean(pstdev(map(_counted, answers)) for answers in _by_prompt(rows))
-    return pstdev(map(_counted, rows))
+    if not among_siblings:
+        return pstdev(_counted(row)[0] for row in rows)
+    return fmean(_widest(answers, apart) for answers in _by_prompt(rows))
 
 
-def _counted(row: Row) -> float:
-    return float(row["reward"] - row.get("penalty", 0.0))
+def _widest(rows: Sequence[Row], apart: bool) -> float:
+    rewards = [_counted(row, apart) for row in rows]
+    spreads: list[float] = [pstdev(column) for column in zip(*rewards, strict=True)]
+    return max(spreads)
+
+
+def _counted(row: Row, apart: bool = False) -> list[float]:
+    rewards = row.get("rewards") if apart else None
+    return [float(reward - row.get("penalty", 0.0)) for reward in rewards or [row["reward"]]]
 
 
 def _by_prompt(rows: Sequence[Row]) -> Iterable[list[Row]]:

@@ -36,11 +36,12 @@ from transformers.trainer_utils import get_last_checkpoint
 from base.digest import seed_of
 from base.errors import InputError
 from critic.engine import RunStopped
+from critic.rewarding.grade import Grade
 from trainers.batches import proof, vocabulary
 from trainers.batches.packing import Packed
 from trainers.folder import checkpoint
 from trainers.folder.metrics import MetricsFile
-from trainers.online import experience, models
+from trainers.online import experience, models, processes
 from trainers.online.alarms import SAME, Alarm, Audit, History, alarms
 from trainers.online.config import OnlineConfig
 from trainers.online.experience import NoReward, Row, Siblings
@@ -58,11 +59,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class MeasuredStep:
-    """What a step's answers come to: groups to learn from, a row for each of this process's answers, and figures."""
+    """What a step's answers come to: groups to learn from, a row for each of this process's answers, and figures.
+
+    ``apart`` says that several rewards are compared each by itself, and not their sums.
+    """
 
     groups: Sequence[Siblings]
     rows: list[Row]
     figures: dict[str, float] = field(default_factory=dict)
+    apart: bool = False
 
 
 Sums = dict[str, Tensor]
@@ -136,11 +141,10 @@ class OnlineTrainer:
         except NoReward:
             self._save()
             raise
-        except RunStopped as error:
-            if self.accelerator.num_processes == 1:  # others may not know of it, and saving waits for all
-                self._save()
+        except RunStopped as error:  # which all processes know of
+            self._save()
             raise InputError(
-                str(error), where=f"step {self.state.global_step}", fix="the same command goes on from a checkpoint"
+                str(error), where=f"step {self.state.global_step + 1}", fix="the same command goes on with this step"
             ) from error
         finally:
             self.control = self._callbacks.on_train_end(self.args, self.state, self.control)
@@ -180,7 +184,7 @@ class OnlineTrainer:
         figures = experience.figures(rows) | measured.figures | learnt
         good = [row for row in rows if row["reward"] is not None]
         rewards = [row["reward"] for row in good]
-        spread = experience.spread(good, among_siblings=not self.critic)
+        spread = experience.spread(good, not self.critic, measured.apart)
         self.history.add(figures | {"reward_std": spread}, [row["answer"] for row in good], rewards)
         if spread == 0:
             log.warning("Step %d: %s: they don't say which answer is better.", self.state.global_step, SAME)
@@ -206,37 +210,34 @@ class OnlineTrainer:
 
     def _write(self, asks: Sequence[Ask], count: int, *what: object) -> list[Sample]:
         """Have ``count`` answers to each prompt written by the policy as it is now."""
-        self._writer.refresh(self.models.written())
-        args = self.args
-        return self._writer.write(
-            [
-                RolloutTask(
-                    ask, seed_of(args.seed, *what, ask.prompt.key, number), args.max_new_tokens, args.temperature
-                )
-                for ask in asks
-                for number in range(count)
-            ]
-        )
+        args, tasks = self.args, list[RolloutTask]()
+        for ask in asks:
+            seeds = [seed_of(args.seed, *what, ask.prompt.key, number) for number in range(count)]
+            tasks += [RolloutTask(ask, seed, args.max_new_tokens, args.temperature) for seed in seeds]
+
+        def written() -> list[Sample]:
+            self._writer.refresh(self.models.written())
+            return self._writer.write(tasks)
+
+        return processes.shared(written)
 
     def _grade(self, samples: Sequence[Sample]) -> None:
         """Give each sample its reward, or the reason why it has none."""
         masked = self.args.unfinished == "mask"
         for sample in samples:
             if masked and not sample.ended and not sample.problem:
-                sample.problem = "it was cut at max_new_tokens"
+                sample.problem = experience.CUT
         good = [sample for sample in samples if not sample.problem]
         penalty = self.args.unfinished_penalty if self.args.unfinished == "penalise" else 0.0
-        for sample, grade in zip(good, self._runner.run(self.reward.grade(good)), strict=True):
+        for sample, grade in zip(good, self._graded(self.reward, good), strict=True):
             sample.reward, sample.problem, sample.error = grade.reward, grade.problem, grade.error
             sample.parts = grade.parts or ((grade.reward,) if grade.reward is not None else ())
             if sample.reward is not None and not sample.ended:
                 sample.penalty = penalty
-        if not min(gather_object([sum(sample.reward is not None for sample in samples)])):
-            raise NoReward(
-                f"no answer has a reward; the first: {samples[0].problem}",
-                where=f"step {self.state.global_step + 1}, {samples[0].task.ask.where}",
-                fix="look at the reward's source; the same command goes on with this step",
-            )
+        experience.require_rewards(samples, self.state.global_step + 1)
+
+    def _graded(self, source: RewardSource, samples: Sequence[Sample]) -> list[Grade]:
+        return processes.shared(lambda: self._runner.run(source.grade(samples)))
 
     def _learn(self, groups: Sequence[Siblings]) -> dict[str, float]:
         """Update the weights: ``epochs`` times over all groups, in ``minibatches`` parts in a new order."""
@@ -274,7 +275,8 @@ class OnlineTrainer:
 
     def _descend(self, groups: Sequence[Siblings]) -> float:
         """Take a step of the optimiser, and return the norm of the gradient before it was clipped."""
-        if self.accelerator.num_processes > 1:
+        # Where no process has anything to learn from there is no step: an optimiser takes zeros for a gradient.
+        if self.accelerator.num_processes > 1 and self.total(len(groups)):
             add_up_gradients(self.accelerator, self._weights.values())
         limit = self.args.max_grad_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(self._weights.values(), limit))
@@ -294,15 +296,17 @@ class OnlineTrainer:
 
     def _audit(self) -> None:
         """Give answers to the held-out prompts both rewards, if it is time: from the same seeds each time."""
-        if self.heldout is None or self.held_out is None or self.state.global_step % self.state.eval_steps:
+        step, audits = self.state.global_step, self.history.audits
+        is_due = not step % self.state.eval_steps and not (audits and audits[-1].step == step)  # before it was saved
+        if self.heldout is None or self.held_out is None or not is_due:
             return
         mine = self.held_out.asks[self.accelerator.process_index :: self.accelerator.num_processes]
         samples = [sample for sample in self._write(mine, 1, "heldout") if not sample.problem]
-        both = [self._runner.run(source.grade(samples)) for source in (self.reward, self.heldout)]
+        both = [self._graded(source, samples) for source in (self.reward, self.heldout)]
         parts = gather_object([[by_prompt(samples, grades) for grades in both]])
         reward = {key: value for part in parts for key, value in part[0].items()}
         heldout = {key: value for part in parts for key, value in part[1].items()}
-        self.history.audits.append(Audit(self.state.global_step, reward, heldout))
+        audits.append(Audit(step, reward, heldout))
         means = {"eval_reward": reward, "eval_heldout": heldout}
         self._log({name: fmean(values.values()) for name, values in means.items() if values})
 

@@ -8,7 +8,7 @@ Shapes: M answer tokens of a batch.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,13 +29,18 @@ from critic.local.trees.prefix_tree import output_head
 from trainers import quantized
 from trainers.batches import dropout, forward
 from trainers.batches.forward import Read
-from trainers.batches.packing import Packed
-from trainers.batches.proof import BatchProof, prove
+from trainers.batches.packing import Packed, packed
+from trainers.batches.proof import VALUES, BatchProof, prove
 from trainers.folder import finish
 from trainers.folder.finish import Row
 from trainers.online.config import OnlineConfig
 
 _POLICY, _VALUE = "policy", "value"
+_LORA = (
+    "r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
+    "rank_pattern", "alpha_pattern", "fan_in_fan_out", "use_rslora", "use_dora", "init_lora_weights",
+)  # fmt: skip
+"""The settings of `peft.LoraConfig` that are taken here: others train, or change, more than adapters."""
 _ROWS = 4
 """How often the short trees stand in a long row of the proof."""
 
@@ -139,8 +144,7 @@ class Adapted(nn.Module):
 
     def __init__(self, base: PreTrainedModel, lora: dict[str, Any], where: str, critic: bool) -> None:
         super().__init__()
-        if lora.get("modules_to_save"):
-            raise InputError("lora: modules_to_save has no place here", where=where, fix="leave it out")
+        _check_settings(lora, where)
         try:
             configs = [LoraConfig(task_type="CAUSAL_LM", **copy.deepcopy(lora)) for _ in (_POLICY, _VALUE)]
             model = get_peft_model(base, configs[0], adapter_name=_POLICY)
@@ -187,7 +191,8 @@ class Adapted(nn.Module):
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """See `ActorCritic`."""
-        adapters = {n: p for n, p in self.model.named_parameters() if f".{_POLICY}." in n or f".{_VALUE}." in n}
+        # An adapter's name comes last but for "weight"; some models have layers of these names, too.
+        adapters = {n: p for n, p in self.model.named_parameters() if {_POLICY, _VALUE} & set(n.split(".")[-2:])}
         return adapters | (dict(self.head.named_parameters("head")) if self.head is not None else {})
 
     @torch.no_grad()
@@ -214,6 +219,32 @@ class Adapted(nn.Module):
         return finish.merge(self.model, row, folder, adapter_names=[_POLICY])
 
 
+def _check_settings(lora: Mapping[str, Any], where: str) -> None:
+    """Raise `InputError` for what is not learnt here, written with, or left out where the base is the reference."""
+    if others := [name for name, value in lora.items() if value and name not in _LORA]:
+        raise InputError(
+            f"lora: {', '.join(others)} has no place here: a method whose policy writes trains adapters of its "
+            "linear layers, and takes the base without them for the reference",
+            where=where,
+            fix="leave it out",
+        )
+
+
+def _check_start(adapted: Adapted, trees: list[TokenTree], where: str) -> None:
+    """Raise `InputError` where the policy with its new adapters isn't the reference, which is the base without them."""
+    row = packed(trees).to(adapted.model.device)
+    adapted.train(False)
+    with torch.no_grad():
+        apart = float((adapted.policy(row, 1.0) - adapted.reference(row, 1.0)).abs().max())
+    if not apart <= VALUES:  # NaN is not
+        raise InputError(
+            f"lora: the new adapters already change what the policy says, by {apart:.2g} nats, and the reference is "
+            "the base without them",
+            where=where,
+            fix="leave init_lora_weights out",
+        )
+
+
 def build(
     config: OnlineConfig,
     model: PreTrainedModel,
@@ -235,7 +266,11 @@ def build(
     for one in trained:
         if config.gradient_checkpointing:
             one.gradient_checkpointing_enable({"use_reentrant": False})
-    return Adapted(model, config.lora, config.model, critic) if config.lora else WholeModels(*trained)
+    if not config.lora:
+        return WholeModels(*trained)
+    adapted = Adapted(model, config.lora, config.model, critic)
+    _check_start(adapted, trees, config.model)
+    return adapted
 
 
 def _value_model(

@@ -19,7 +19,8 @@ from base.together import together
 from constitution import Constitution, load
 from critic.calls.faults import Streak
 from critic.calls.waiting import Notices
-from critic.engine import Engine, EngineError
+from critic.calls.wrappers import FIRST_WAIT, LONGEST_OUTAGE
+from critic.engine import Engine, EngineDown, EngineError
 from critic.engines import open_engine, parse_spec
 from critic.judging import mode_of, offered
 from critic.rewarding.comparing import ComparisonRewards
@@ -31,6 +32,7 @@ from trainers.online.writing.rollout import Sample
 _AT_ONCE = 64
 _TIMEOUT = 120.0  # seconds for an answer
 AGAIN = BackOff(first=1.0, tries=3)  # what fails for the moment: each try may take as long as the time-out
+ABSENT = BackOff(first=FIRST_WAIT, tries=5, within=LONGEST_OUTAGE)  # nobody is there: as long as engines wait
 _PASSING = (408, 429)
 
 Decode = Callable[[Sequence[int]], str]
@@ -178,19 +180,25 @@ class ServerReward:
             return [Grade(None, str(error))] * len(samples)
 
     async def _asked(self, samples: Sequence[Sample]) -> list[Grade]:
-        """Ask for some samples' rewards, a few times. Raises `EngineError` where there are none."""
+        """Ask for some samples' rewards, a few times. Raises `EngineError` where there are none.
+
+        Raises `EngineDown` where nobody is there: of a step whose half was asked for before, nothing is learnt then.
+        """
         asked = [sample.task.ask.ids for sample in samples]
         query = [self._decode((*ids, *sample.ids)) for ids, sample in zip(asked, samples, strict=True)]
         body = json.dumps({"query": query, "prompts": [self._decode(ids) for ids in asked]}).encode()
-        waits = AGAIN.waits()
+        waits, absent = AGAIN.waits(), ABSENT.waits()
         while True:
             try:
                 return _grades(await asyncio.to_thread(self._post, body), len(samples))
             except _Refused as error:
                 raise EngineError(str(error)) from None
             except (OSError, HTTPException, ValueError) as error:  # no connection, a time-out, a 5xx, no JSON
-                if (wait := next(waits, None)) is None:
-                    raise EngineError(f"the reward server can't be read: {error}") from error
+                nobody = _is_absent(error)
+                if (wait := next(absent if nobody else waits, None)) is None:
+                    raise (EngineDown if nobody else EngineError)(
+                        f"the reward server can't be read: {error}"
+                    ) from error
             await asyncio.sleep(wait)
 
     def _post(self, body: bytes) -> Any:
@@ -203,6 +211,12 @@ class ServerReward:
                 if 400 <= error.code < 500 and error.code not in _PASSING:
                     raise _Refused(f"the reward server refuses it: HTTP {error.code}") from None
                 raise
+
+
+def _is_absent(error: Exception) -> bool:
+    """Whether there was no connection at all. A time-out may be the request's own fault."""
+    is_answered = isinstance(error, urllib.error.HTTPError)
+    return isinstance(error, urllib.error.URLError) and not is_answered and not isinstance(error.reason, TimeoutError)
 
 
 class _Refused(Exception):

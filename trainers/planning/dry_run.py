@@ -43,7 +43,8 @@ class PlannedTraining:
         text += [f"  {name:<34} {size / GIGA:>9,.2f} GB  {when}".rstrip() for name, size, when in rows]
         text.append(f"at most {plan.peak / GIGA:,.2f} GB of {device.memory / GIGA:,.2f}, while {plan.fullest}")
         if plan.host:
-            text.append(f"main memory while loading: {plan.host / GIGA:,.2f} GB in each process")
+            where = "the first process of a machine" if device.sharded else "each process"
+            text.append(f"main memory while loading: {plan.host / GIGA:,.2f} GB in {where}")
         files = ", ".join(f"{name} {size / GIGA:,.2f} GB" for name, size in plan.disk.items() if size)
         return [*text, f"disk: {files}; {self.free / GIGA:,.2f} GB are free"]
 
@@ -67,11 +68,24 @@ class PlannedTraining:
 def case_of(config: TrainConfig, needs: Needs, work: StepWork, device: Device) -> Case:
     """Return what ``config`` comes to. Raises `InputError` for models that are not here, or can't be read."""
     model = WeightlessModel(config.model, 1 if needs.scored else None)
-    proposed = model.adapters(dict(config.lora or LORA))
-    if needs.critic:  # another set, and a row with a bias that gives the values
+    proposed = _proposed(model, config)
+    if needs.critic and proposed:  # another set, and a row with a bias that gives the values
         proposed = 2 * proposed + model.shape.hidden + 1
     setting = setting_of(config, device, None if config.lora is None else proposed)
     return Case(model.shape, needs, work, setting, proposed)
+
+
+def _proposed(model: WeightlessModel, config: TrainConfig) -> int:
+    """Return the numbers of the adapters that ``config`` asks for, else of those that could help.
+
+    0 where it asks for none, and the model takes none of the usual ones.
+    """
+    if config.lora is not None:
+        return model.adapters(dict(config.lora))
+    try:
+        return model.adapters(dict(LORA))
+    except InputError:  # PEFT knows layers that adapters can't be put on, as Mamba's
+        return 0
 
 
 def dry_run(

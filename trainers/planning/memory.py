@@ -322,7 +322,9 @@ def _disk(shape: ModelShape, setting: ComputeSetting, learnt: int) -> dict[str, 
 
 
 def _host(shape: ModelShape, setting: ComputeSetting) -> int:
-    """Return the main memory of loading: each process holds the whole in float32, until it is shared out.
+    """Return the main memory of loading: a process that reads the model holds the whole in float32.
+
+    By FSDP that is the first of a machine, and the others receive their part.
 
     A base in four bits goes to the device at once, and in the end comes back whole, for its adapters to be added.
     """

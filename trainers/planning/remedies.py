@@ -14,7 +14,7 @@ _LEAST_TOKENS = 128
 
 @dataclass(frozen=True)
 class Case:
-    """A run, as the arithmetic sees it. ``adapters`` are the numbers that `LORA` would have."""
+    """A run, as the arithmetic sees it. ``adapters`` are the numbers that `LORA` would have; 0 where it can't be."""
 
     shape: ModelShape
     needs: Needs
@@ -64,10 +64,10 @@ def _changes(case: Case, memory: int) -> Iterator[tuple[str, Case]]:
     if work.slots > 8:
         yield "rollout_batch=8", replace(case, work=replace(work, slots=8))
     yield from _shorter(case, memory)
-    if setting.adapters is None:
+    if setting.adapters is None and case.adapters:
         text = ", ".join(f"{key}: {value}" for key, value in LORA.items())
         yield f"lora='{{{text}}}'", replace(case, setting=replace(setting, adapters=case.adapters))
-    elif setting.frozen == FLOAT and not setting.sharded:
+    elif setting.adapters is not None and setting.frozen == FLOAT and not setting.sharded:
         yield "quantize=nf4", replace(case, setting=replace(setting, frozen=NF4))
     if not case.needs.writes and setting.frozen == FLOAT:
         yield from _sharded(case, memory)

@@ -23,6 +23,8 @@ from trainers.folder.finish import stored_dtype
 from trainers.planning.memory import ModelShape
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+_INNER = ("intermediate_size", "ffn_dim", "n_inner")
+"""What configurations call the features between a layer's two products."""
 
 
 def folder_of(model: str) -> Path:
@@ -101,9 +103,11 @@ def _shape(model: PreTrainedModel, folder: Path) -> ModelShape:
     tied = output is not None and output.weight is model.get_input_embeddings().weight
     linear = sum(_numel(layer) for layer in model.modules() if isinstance(layer, torch.nn.Linear))
     matrices = sum(weight.numel() for weight in model.parameters() if weight.dim() > 1)
-    heads = int(config.num_attention_heads)
-    size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
-    keyed = int(getattr(config, "num_key_value_heads", None) or heads)
+    hidden, heads = _needed(config, "hidden_size"), _largest(config, "num_attention_heads", "num_heads")
+    size = 0 if heads is None else _largest(config, "head_dim") or hidden // heads
+    keyed = _largest(config, "num_key_value_heads") or heads
+    # Layers that keep a state instead of keys and values are taken to hold as much as they are wide.
+    queries, keys = (hidden, hidden) if heads is None else (heads * size, (keyed or heads) * size)
     return ModelShape(
         weights=weights,
         multiplied=matrices - (0 if tied else read),
@@ -111,12 +115,12 @@ def _shape(model: PreTrainedModel, folder: Path) -> ModelShape:
         embedding=read,
         table=table,
         tied=tied,
-        layers=int(config.num_hidden_layers),
-        hidden=int(config.hidden_size),
-        queries=heads * size,
-        keys=keyed * size,
+        layers=_needed(config, "num_hidden_layers"),
+        hidden=hidden,
+        queries=queries,
+        keys=keys,
         inner=_inner(config),
-        vocabulary=int(config.vocab_size),
+        vocabulary=_needed(config, "vocab_size"),
         stored=_stored(folder, weights),
         linear=max(0, linear - table),
     )
@@ -146,15 +150,38 @@ def _numbers(layer: torch.nn.Module) -> int:
 
 def _inner(config: PreTrainedConfig) -> int:
     """Return the features between a layer's two products, of all experts that a token goes to."""
-    chosen = getattr(config, "num_experts_per_tok", None)
-    expert = getattr(config, "moe_intermediate_size", None) or getattr(config, "intermediate_size", None)
+    chosen, expert = _largest(config, "num_experts_per_tok"), _largest(config, "moe_intermediate_size", *_INNER)
     if chosen and expert:
-        shared = getattr(config, "shared_expert_intermediate_size", None) or 0
-        return int(chosen) * int(expert) + int(shared)
-    for name in ("intermediate_size", "ffn_dim", "n_inner"):
-        if size := getattr(config, name, None):
-            return int(size)
-    return 4 * int(config.hidden_size)  # what GPT-2 and its like take where none is named
+        return chosen * expert + (_largest(config, "shared_expert_intermediate_size") or 0)
+    # Four times the width is what GPT-2 and its like take where none is named.
+    return _largest(config, *_INNER) or 4 * _needed(config, "hidden_size")
+
+
+def _needed(config: PreTrainedConfig, name: str) -> int:
+    number = _largest(config, name)
+    if number is None:
+        raise InputError(
+            f"no memory can be planned for models of type {config.model_type!r}: their configuration has no {name}",
+            where=CONFIG,
+            fix="run it without --dry-run",
+        )
+    return number
+
+
+def _largest(config: PreTrainedConfig, *names: str) -> int | None:
+    """Return the number under the first of ``names`` that ``config`` has: the largest, where layers differ."""
+    for name in names:
+        if numbers := [int(number) for number in _by_layer(config, name) if number]:
+            return max(numbers)
+    return None
+
+
+def _by_layer(config: Any, name: str) -> list[Any]:
+    try:
+        value = getattr(config, name, None)
+    except RuntimeError:  # transformers' answer for what can't be told for all layers at once
+        return [getattr(layer, name, None) for layer in config.per_layer_config]
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _stored(folder: Path, weights: int) -> float:

@@ -19,6 +19,11 @@ def shipped_names() -> list[str]:
     return sorted(file.stem for file in shipped().glob("*.yaml") if file.stem.rpartition("-")[0] in known)
 
 
+def method_of_shipped(file: Path) -> str | None:
+    """Return the method that a shipped config is for, by its name; None of a file of one's own."""
+    return file.stem.rpartition("-")[0] if file.parent == shipped() else None
+
+
 def config_file(name: str) -> Path:
     """Return the file that ``--config`` names: a path, or one of the shipped ones without its ending."""
     if Path(name).is_file():

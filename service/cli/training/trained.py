@@ -16,7 +16,7 @@ from base.settings_file import read_settings_file
 from service.cli.exits import STOPPED
 from service.cli.shown.steps import StepBar
 from service.cli.shown.voice import say
-from service.cli.training.configs import shipped
+from service.cli.training.configs import method_of_shipped, shipped
 from trainers import catalogue, config
 from trainers.config import Source, TrainConfig
 from trainers.folder.results import Trained, TrainingCounts
@@ -46,11 +46,23 @@ def load(method: str, file: Path, settings: Sequence[str], column: str | None = 
                 where=str(file),
                 fix=f"leave it out; or is it `cai train {others[0]}` that this file is for?",
             )
+    _check_method(method, file)
     chosen = config.build(kind, given | said, str(file), dict.fromkeys(said, config.COMMAND_LINE))
     if column is not None:
         chosen.data = [_under_names(source, column) for source in chosen.data]
         chosen.eval_data = [_under_names(source, column) for source in chosen.eval_data]
     return chosen
+
+
+def _check_method(method: str, file: Path) -> None:
+    """Raise `InputError` for a shipped config of another method, even where all of its settings have a meaning here."""
+    owner = method_of_shipped(file)
+    if owner not in (None, method):
+        raise InputError(
+            f"this is a config of {owner}, and it was given to {method}",
+            where=str(file),
+            fix=f"`cai train {owner} --config {file.stem}`, or a copy of the file for {method}",
+        )
 
 
 def _under_names(source: Source, column: str) -> Source:

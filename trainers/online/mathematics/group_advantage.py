@@ -57,12 +57,12 @@ def advantages(rewards_A: Tensor, group_A: Tensor, rule: AdvantageRule) -> Tenso
 
     A spread is the standard deviation with Bessel's correction. Every group has two answers or more.
     """
-    count_A, mean_A = _means(rewards_A, group_A)
-    gain_A = rewards_A - mean_A
+    gain_A = above_A = _gains(rewards_A, group_A)
     if rule.others:  # r - (sum - r) / (n - 1)
-        gain_A = gain_A * count_A / (count_A - 1)
+        count_A, _ = _means(rewards_A, group_A)
+        gain_A = above_A * count_A / (count_A - 1)
     if rule.scaled:
-        gain_A = gain_A / (_spread(rewards_A - mean_A, group_A) + EPSILON)
+        gain_A = gain_A / (_spread(above_A, group_A) + EPSILON)
     return gain_A
 
 
@@ -73,7 +73,7 @@ def normalised(rewards_AR: Tensor, weights_R: Tensor, group_A: Tensor) -> Tensor
     """
     parts = []
     for rewards_A in rewards_AR.unbind(-1):
-        gain_A = rewards_A - _means(rewards_A, group_A)[1]
+        gain_A = _gains(rewards_A, group_A)
         parts.append(gain_A / (_spread(gain_A, group_A) + EPSILON))
     return (torch.stack(parts, -1) * weights_R).sum(-1)
 
@@ -132,6 +132,15 @@ def penalty(new_M: Tensor, old_M: Tensor, reference_M: Tensor, estimator: Penalt
         return x_M.square() / 2
     k3_M = torch.expm1(-x_M) + x_M
     return k3_M if estimator == "k3" else k3_M * (new_M - old_M).exp()
+
+
+def _gains(values_A: Tensor, group_A: Tensor) -> Tensor:
+    """Return how far each value is above its group's mean, ``[A]``: by nothing at all where the group's are the same.
+
+    The mean of equal numbers is off by rounding, and a spread that is rounding itself would make a gain of that.
+    """
+    _, mean_A = _means(values_A, group_A)
+    return (values_A - mean_A).masked_fill(flat(values_A[:, None], group_A), 0.0)
 
 
 def _means(values_A: Tensor, group_A: Tensor) -> tuple[Tensor, Tensor]:
