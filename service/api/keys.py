@@ -15,7 +15,7 @@ from service.keys import key_rows
 from service.keys.auth import Caller, Scope, new_key
 from service.keys.sessions import LINK_HOURS, LONGEST_LINK_HOURS, new_link
 from service.labels import annotators
-from service.labels.label_query import Time
+from service.labels.label_query import KeptTime
 from service.problems import responses
 from service.refusals import Conflict
 
@@ -35,7 +35,7 @@ class KeyRequest(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     scopes: frozenset[Scope] = Field(min_length=1)
     annotator: str | None = Field(default=None, max_length=64)
-    expires_at: Time | None = None
+    expires_at: KeptTime | None = None
 
 
 @router.post("", status_code=201, responses=responses(404, 409))

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import unquote_to_bytes
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -59,10 +59,10 @@ async def _in_parts(request: Request, options: dict[bytes, bytes]) -> FormData:
         raise Malformed(f"the form can't be read: {error.message}", "Send it as browsers do.") from None
 
 
-async def _escaped(body: bytes) -> list[tuple[str, str]]:
+async def _escaped(body: bytes) -> list[tuple[str, str | UploadFile]]:
     if body.count(b"&") >= MOST_FIELDS:
         raise TooLarge(f"the form has more than {MOST_FIELDS:,} fields", "Send fewer.")
-    fields = []
+    fields: list[tuple[str, str | UploadFile]] = []
     for pair in body.split(b"&"):
         if pair:
             name, _, value = pair.partition(b"=")
