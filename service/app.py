@@ -78,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # FastAPI's own page loads its scripts from another site: see service.api.docs
         redoc_url=None,
+        redirect_slashes=False,  # it would look through all routes once more, and answer with the client's own Host
     )
     problems.install(app)
 
