@@ -4,19 +4,18 @@ What people and judges said of it, the critiques and revisions that its response
 projects that ask for it, the data sets that hold it, and the models that were trained on those.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel
-from sqlalchemy import RowMapping, Select, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.records import Prompt, Response
-from service.bounds.text_bounds import TextBounds
-from service.labels.label_query import FeedbackFilter, StoredFeedback, selected, stored
+from service.labels.label_query import FeedbackFilter, StoredFeedback, selected
 from service.labels.label_text import PAGE_BYTES
 from service.refusals import not_found
 from service.review.adjudication import Adjudication
+from service.review.some_labels import first_labels, size_of
 from service.store.tables import (
     adjudications,
     datasets,
@@ -33,7 +32,6 @@ from service.store.tables import (
 MOST_LABELS = 500  # of an item that are told of, the first, as far as all have no more bytes than a page of labels
 MOST_RUNS = 50  # whose critiques and revisions are looked for
 LOOKED_THROUGH = 4 * PAGE_BYTES  # for those, in all
-ROWS_READ = 4  # that are in memory at once: each may have megabytes
 NEAR = 500  # labels of a job before and after: those of one row were stored together
 MOST_VERSIONS = 500  # of data sets that are looked at, the newest
 
@@ -83,7 +81,10 @@ class Story(BaseModel):
 
 async def story_of(connection: AsyncConnection, item: str) -> Story:
     """Return an item's story. Raises `NotFound`."""
-    labels, places = await _labels(connection, item)
+    query = selected().where(feedback.c.item == item).order_by(feedback.c.seq).limit(MOST_LABELS)
+    rows = await first_labels(connection, query, PAGE_BYTES)
+    labels = [label for _, label in rows]
+    places = [(row["job"], row["seq"]) for row, _ in rows if row["job"] is not None][:MOST_RUNS]
     prompt, responses = await _content(connection, item, labels)
     versions = await _datasets(connection, item)
     runs = sorted({label.job for label in labels if label.job is not None})
@@ -98,33 +99,6 @@ async def story_of(connection: AsyncConnection, item: str) -> Story:
         datasets=versions,
         models=await _models(connection, versions, runs),
     )
-
-
-async def _labels(connection: AsyncConnection, item: str) -> tuple[list[StoredFeedback], set[tuple[str, int]]]:
-    """The item's first labels, and the places of those that jobs stored: the job, and the label's number."""
-    labels: list[StoredFeedback] = []
-    places: set[tuple[str, int]] = set()
-    query = selected().where(feedback.c.item == item).order_by(feedback.c.seq).limit(MOST_LABELS)
-    left = PAGE_BYTES
-    async for row in _read(connection, query):
-        left -= _size(row)
-        if left < 0 and labels:
-            break
-        labels.append(stored(row))
-        if row["job"] is not None and len(places) < MOST_RUNS:
-            places.add((row["job"], row["seq"]))
-    return labels, places
-
-
-async def _read(connection: AsyncConnection, query: Select[Any]) -> AsyncIterator[RowMapping]:
-    """A few rows at a time: who stops reading has not had all in memory."""
-    async with connection.stream(query, execution_options={"yield_per": ROWS_READ}) as rows:
-        async for row in rows.mappings():
-            yield row
-
-
-def _size(row: RowMapping) -> int:
-    return sum(TextBounds.size(row[name]) for name in ("label", "prompt", "responses"))
 
 
 async def _content(
@@ -149,17 +123,15 @@ async def _before(
         kinds = ("critique", "correction")
         query = selected().where(feedback.c.job == job, feedback.c.kind.in_(kinds))
         query = query.where(feedback.c.seq.between(seq - NEAR, seq + NEAR)).order_by(feedback.c.seq)
-        async for row in _read(connection, query):
-            size = _size(row)
-            left -= size
-            if left < 0:
-                return list(near.values())
-            label = stored(row)
+        for row, label in await first_labels(connection, query, left):
+            left -= size_of(row)
             if label.prompt.key == prompt.key and label.id not in near:
-                kept -= size
+                kept -= size_of(row)
                 if kept < 0:
                     return list(near.values())
                 near[label.id] = label
+        if left <= 0:
+            break
     return list(near.values())
 
 

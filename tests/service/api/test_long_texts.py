@@ -9,6 +9,7 @@ import pytest
 
 from critic.feedback import Feedback, RankingLabel
 from critic.records import Prompt, Response
+from service.labels import snapshot
 from service.labels.labels import Origin, rows
 from service.review import story
 from service.settings import Settings
@@ -173,3 +174,17 @@ async def test_the_story_of_an_item_ends_by_bytes(api: Api, monkeypatch: pytest.
     assert [label["label"]["text"][0] for label in told] == ["0", "1"], "the first ones, and not all"
     monkeypatch.setattr(story, "PAGE_BYTES", 1)
     assert len((await api.admin.get(f"/v1/items/{item}")).json()["labels"]) == 1
+
+
+async def test_equal_labels_are_looked_for_in_so_many_bytes_of_an_item(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All labels of an item were read at once, each with its own copy of the texts, by the event loop itself."""
+    row = comparison("x" * 900)
+    for nth in (1, 2):
+        assert (await api.admin.post("/v1/feedback", json=[row | {"nth": nth}])).status_code == 201
+    again = await api.admin.post("/v1/feedback", json=[row | {"nth": 2}, row | {"nth": 3}])
+    assert (again.json()["there"], len((await api.admin.get("/v1/feedback")).json()["items"])) == ([0], 3)
+    monkeypatch.setattr(snapshot, "ITEM_BYTES", 2000)
+    document = problem(await api.admin.post("/v1/feedback", json=[row | {"nth": 4}]), 422, "invalid")
+    assert "more than 2,000 bytes" in document["detail"]
