@@ -36,6 +36,8 @@ STRANGERS_BYTES = 16 * 1024  # of a body whose sender isn't signed in, and who w
 LONGEST_OF_STRANGERS = 8 * 2**20  # bytes of one that does: the longest label, with each of its bytes escaped in three
 SECRET = ("csrf", "key", "once")  # fields that are never shown again
 
+LONGEST_ID = 64  # characters
+
 _WORDLESS = re.compile(r"[!-~]*")  # an id, a choice, a number: ASCII without a space
 
 
@@ -204,11 +206,12 @@ def _failed(request: Request, error: Exception) -> Response:
 def _written(request: Request) -> list[str]:
     """What somebody wrote into a form that was refused: it is given back, whatever the reason.
 
-    Words, that is: several, or of letters other than ASCII's. Ids, choices and numbers have none, and keys stay out.
+    Words, that is: several, or of letters other than ASCII's, or one that is longer than any id. Ids, choices and
+    numbers have none, and keys stay out.
     """
     form: FormData = getattr(request.state, "form", FormData())
     texts = [value for name, value in form.multi_items() if name not in SECRET and isinstance(value, str)]
-    written = [text for text in texts if text.strip() and not _WORDLESS.fullmatch(text)]
+    written = [text for text in texts if text.strip() and (len(text) > LONGEST_ID or not _WORDLESS.fullmatch(text))]
     return [text.encode(errors="replace").decode() for text in written]  # half a character can't be sent
 
 

@@ -123,3 +123,10 @@ async def test_an_address_that_leads_nowhere_is_told_so_on_a_page_to_browsers_al
     told = await program.get("/nowhere/at/all")
     assert told.status_code == 404 and told.json()["type"] == "not_found"
     assert (await program.put("/v1/projects")).status_code == 405
+
+
+async def test_a_long_word_is_given_back_as_words_are(api: Api) -> None:
+    """An answer may be one line of code, or an address."""
+    code, id = "x=[i**2for(i)in(range(9))];" * 4, "0123456789abcdef" * 4
+    answer = await api.with_key(None).post("/label/a/b", data={"csrf": "0" * 64, "text": code, "task": id})
+    assert code in unescape(answer.text) and id not in answer.text
