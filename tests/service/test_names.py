@@ -53,7 +53,7 @@ async def test_nobody_and_no_project_can_be_made_to_look_like_another_one(api: A
         assert made.status_code == 201
         for name in ("Ada\u200b", " Ada", "\u202dAda"):
             assert (await api.admin.post(f"/v1/{path}", json={"name": name, **asked})).status_code == 409
-    found = (await api.admin.get("/v1/annotators", params={"name": "\ufeffAda "})).json()["items"]
-    assert [one["name"] for one in found] == ["Ada"]
+    named = (await api.admin.get("/v1/annotators", params={"name": "\ufeffAda "})).json()["items"]
+    assert [one["name"] for one in named] == ["Ada"]
     key = await api.admin.post("/v1/keys", json={"name": "a\u202ekey", "scopes": ["read"]})
     assert key.json()["name"] == "akey"
