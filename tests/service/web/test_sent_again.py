@@ -134,3 +134,24 @@ def test_numbers_in_addresses_have_bounds_that_every_database_holds() -> None:
                 if int in (info.annotation, *getattr(info.annotation, "__args__", ())) and not {Ge, Le} <= bounds:
                     unbound.append(f"{route.path} {name}")
     assert unbound == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("critique", [["span", "0:1"]]),
+        ("critique", [["span", "a:b:c"]]),
+        ("ranking", [["rank:0", "first"]]),
+        ("thumbs", [["response", "x"]]),
+        ("correction", [["response", "9" * 10]]),
+    ],
+)
+async def test_no_draft_keeps_its_annotator_from_the_task(api: Api, kind: str, fields: list[list[str]]) -> None:
+    """The page of a task whose draft no page can show was refused, again and again, and with it the whole project."""
+    browser = await signed_in(api, "label", annotator=await api.annotator("Ada"))
+    responses = ["The Po.", "Paris."] if kind == "ranking" else ["The Po."]
+    id = await project(api, kind=kind, items=[{"prompt": "Name a river.", "responses": responses}])
+    page = Page((await browser.get(f"/label/{id}")).text)
+    draft = {"csrf": page.csrf, "fields": json.dumps(fields)}
+    assert (await browser.post(f"{page.action}/draft", data=draft)).status_code == 204
+    assert (await browser.get(f"/label/{id}")).status_code == 200
