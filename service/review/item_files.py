@@ -63,7 +63,7 @@ def _too_many(problem: str) -> InputError:
     return InputError(problem, where="file", fix="Split it: the items of another file can be added afterwards.")
 
 
-def items_of(path: Path, kind: Kind, look: Callable[[], None]) -> ItemsOfFile:
+def items_of(path: Path, kind: Kind, look: Callable[[], None] = lambda: None) -> ItemsOfFile:
     """Read a file. One bad row costs itself only. ``look`` is called once a row, and may end it by raising.
 
     Raises `InputError` where the file can't be read as a whole, holds no row that can be used, or too many.
@@ -117,7 +117,7 @@ class KnownItem(BaseModel):
     why: str = ""
 
 
-def known_items_of(path: Path, kind: Kind, look: Callable[[], None]) -> list[KnownItem]:
+def known_items_of(path: Path, kind: Kind, look: Callable[[], None] = lambda: None) -> list[KnownItem]:
     """Read items with their right answers: rows with ``expected`` and, where it helps, ``why``.
 
     Of a comparison's row with ``chosen`` and ``rejected`` the chosen response is expected. Raises `InputError` for the
