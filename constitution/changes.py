@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,10 @@ from constitution.schema import READ_BY_MODELS, Constitution, Example, Group, In
 
 _DECIDES = ("weight", "priority", "group", "tags", "applies_to")
 _HEADER = ("name", "title", "summary", "license", "language", "preamble", "includes")
+
+MOST_CELLS = 1_000_000
+"""Of the table of words of two texts, whose size is the product of their lengths. Larger ones take seconds: of those
+what begins and ends alike is left out, then lines are compared, and lines that were replaced are shown as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +100,59 @@ def diff(a: Constitution, b: Constitution) -> Diff:
 def words(before: str, after: str) -> tuple[Edit, ...]:
     """Compare two texts word by word, white space included, so that the parts join to either text again.
 
-    White space alone doesn't keep two changes apart: they read as one.
+    White space alone doesn't keep two changes apart: they read as one. Long texts are compared as `MOST_CELLS` says.
     """
     old, new = re.findall(r"\s+|\S+", before), re.findall(r"\s+|\S+", after)
     edits: list[Edit] = []
     removed = added = ""
-    for op, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        was, now = "".join(old[i:j]), "".join(new[k:m])
-        if op == "equal" and (was.strip() or not (removed and added)):
+    for is_same, was, now in _runs(old, new):
+        if is_same and (was.strip() or not (removed and added)):
             edits += _replacement(removed, added)
-            edits.append(Edit("same", was))
+            if was:
+                edits.append(Edit("same", was))
             removed = added = ""
         else:
             removed, added = removed + was, added + now
     return tuple(edits + _replacement(removed, added))
+
+
+Run = tuple[bool, str, str]
+"""Whether a run of words stayed, what it was, and what it is now."""
+
+
+def _runs(old: Sequence[str], new: Sequence[str]) -> Iterator[Run]:
+    if len(old) * len(new) <= MOST_CELLS:
+        yield from _matched(old, new)
+        return
+    head = _alike(old, new)
+    tail = _alike(old[head:][::-1], new[head:][::-1])
+    ends = len(old) - tail, len(new) - tail
+    yield True, "".join(old[:head]), "".join(new[:head])
+    middle = old[head : ends[0]], new[head : ends[1]]
+    if len(middle[0]) * len(middle[1]) <= MOST_CELLS:
+        yield from _matched(*middle)
+    else:
+        lines = ["".join(words).splitlines(keepends=True) for words in middle]
+        if len(lines[0]) * len(lines[1]) <= MOST_CELLS:
+            yield from _matched(*lines)
+        else:
+            yield False, "".join(middle[0]), "".join(middle[1])
+    yield True, "".join(old[ends[0] :]), "".join(new[ends[1] :])
+
+
+def _matched(old: Sequence[str], new: Sequence[str]) -> Iterator[Run]:
+    for op, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        yield op == "equal", "".join(old[i:j]), "".join(new[k:m])
+
+
+def _alike(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many words two texts begin with alike."""
+    count = 0
+    for was, now in zip(old, new, strict=False):
+        if was != now:
+            break
+        count += 1
+    return count
 
 
 def _replacement(removed: str, added: str) -> list[Edit]:

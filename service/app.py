@@ -76,8 +76,10 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("cai-feedback"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's own page loads its scripts from another site: see service.api.docs
+        openapi_url=None,  # and these, too, stand in service.api.docs: FastAPI would write all of it anew each time
+        docs_url=None,  # FastAPI's own page loads its scripts from another site
         redoc_url=None,
+        redirect_slashes=False,  # it would look through all routes once more, and answer with the client's own Host
     )
     problems.install(app)
 

@@ -16,7 +16,7 @@ from fastapi.security import HTTPBearer
 
 from service.bounds.kept import Kept
 from service.bounds.lanes import Lane
-from service.bounds.limits import TokenBuckets
+from service.bounds.limits import Room, TokenBuckets
 from service.bounds.turns import Turns
 from service.engines import Engines
 from service.jobs.inputs.uploads import Uploads
@@ -31,6 +31,9 @@ from service.store.database import Database
 from service.store.pulse import Pulse
 from service.store.repeats.idempotency import MAX_NAME, Once
 from service.store.repeats.under_way import RequestsUnderWay
+
+STRANGERS_BYTES = 24 * 2**20
+"""Of long bodies, all together, whose senders are not signed in: an answer's, say, whose session ended meanwhile."""
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class Service:
     uploads: Uploads
     sessions: Sessions
     turns: Turns = field(default_factory=Turns)
+    strangers: Room = field(default_factory=lambda: Room(STRANGERS_BYTES))  # for what they send to the pages
     reviewed: Kept[Any] = field(default_factory=Kept)  # figures by project: see service.review.agreement.figures
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     rendered: tuple[float, bytes] = (float("-inf"), b"")  # when the last rendering began, and what came out

@@ -1,10 +1,12 @@
 """``/docs``: every call of the API with its examples, by Swagger UI, from this server alone."""
 
+import asyncio
 from importlib.resources import files
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
+from pydantic_core import to_json
 
 router = APIRouter(include_in_schema=False)
 
@@ -27,6 +29,15 @@ START = """SwaggerUIBundle({
   tryItOutEnabled: false, persistAuthorization: false, validatorUrl: null
 });
 """
+
+
+@router.get("/openapi.json")
+async def schema(request: Request) -> Response:
+    """What every call takes and answers. It is made when it is first asked for, beside the event loop, and once."""
+    state = request.app.state
+    if not hasattr(state, "schema"):
+        state.schema = asyncio.ensure_future(asyncio.to_thread(lambda: to_json(request.app.openapi())))
+    return Response(await asyncio.shield(state.schema), media_type="application/json")
 
 
 @router.get("/docs")

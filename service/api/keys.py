@@ -13,9 +13,10 @@ from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import key_rows
 from service.keys.auth import Caller, Scope, new_key
+from service.keys.names import ShownName
 from service.keys.sessions import LINK_HOURS, LONGEST_LINK_HOURS, new_link
 from service.labels import annotators
-from service.labels.label_query import Time
+from service.labels.label_query import KeptTime
 from service.problems import responses
 from service.refusals import Conflict
 
@@ -32,10 +33,10 @@ class KeyRequest(BaseModel):
         json_schema_extra={"examples": [{"name": "Ada's laptop", "scopes": ["label"], "annotator": "3f2a9c"}]},
     )
 
-    name: str = Field(min_length=1, max_length=200)
+    name: ShownName
     scopes: frozenset[Scope] = Field(min_length=1)
     annotator: str | None = Field(default=None, max_length=64)
-    expires_at: Time | None = None
+    expires_at: KeptTime | None = None
 
 
 @router.post("", status_code=201, responses=responses(404, 409))
@@ -81,7 +82,7 @@ class LinkMade(BaseModel):
 async def link(id: str, asked: LinkRequest, caller: Admin, parts: Parts, once: OnlyOnce) -> LinkMade:
     """Make a link that signs somebody in to the pages, once, without their having to type a key."""
     await key_rows.must_be_open(parts.database, id)
-    made = new_link(id, asked.hours)
+    made = new_link(id, parts.keys.time, asked.hours)
     answer = LinkMade(path=f"/sign-in/{made.token}", expires_at=made.expires_at)
     # As with a key: a repeated request is answered without what would let in whoever reads the database.
     stored = answer.model_copy(update={"path": ""})

@@ -4,6 +4,7 @@ Plain ASGI, because a body has to be counted while it comes in.
 """
 
 import asyncio
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ from service.refusals import Busy, Malformed, NoSuchMethod, Refusal, TooLarge, T
 REMEMBERED = 10_000  # callers whose pace is kept
 SHORT_BYTES = 2**16  # a body that waits for no turn: as many as there may be connections are few megabytes
 TURN_SECONDS = 10.0  # how long a longer one waits for its turn
+HEAD_BYTES = 2**15  # of a request's address and headers: libraries look through some of them more than once
+
+_QUOTED = re.compile(rb'["\\]')
 
 
 class Limits:
@@ -33,6 +37,7 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope["headers"] = [(name, _plain(value) if name == b"cookie" else value) for name, value in scope["headers"]]
         headers = dict(scope["headers"])
         if refusal := self._refuse(scope, headers):
             await problems.of(refusal).response()(scope, receive, send)
@@ -59,6 +64,8 @@ class Limits:
             return Malformed("the address holds a NUL character", "Leave it out.")
         if scope["method"] not in METHODS:  # the router would compare all routes
             return NoSuchMethod("HTTP knows no such method", "See /docs.")
+        if _head_bytes(scope) > HEAD_BYTES:
+            return TooLarge(f"address and headers have more than {HEAD_BYTES:,} bytes", "Send less.", slug="long_head")
         length = headers.get(b"content-length", b"0")
         return _too_large(self._max) if not length.isdigit() or int(length) > self._max else None
 
@@ -71,13 +78,13 @@ class Room:
     """Memory that bodies share. Whoever finds it taken waits, in the order in which they came."""
 
     def __init__(self, most: int) -> None:
-        self._most = self._left = most
+        self.most = self._left = most
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size: int) -> None:
         """Return when there is room for ``size`` bytes. Raises `Busy` where that takes too long."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = min(size, self._most), turn
+        entry = min(size, self.most), turn
         self._queue.append(entry)
         self._go_on()
         try:
@@ -92,7 +99,7 @@ class Room:
 
     def give_back(self, size: int) -> None:
         """What was taken is free again."""
-        self._left += min(size, self._most)
+        self._left += min(size, self.most)
         self._go_on()
 
     def _leave_queue(self, entry: tuple[int, asyncio.Future[None]]) -> None:
@@ -148,6 +155,21 @@ class _Body:
                 return await self._receive()
         except TimeoutError:
             raise TooSlow(f"the body took over {self._seconds:g} s", "Send it faster.") from None
+
+
+def _head_bytes(scope: Scope) -> int:
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    return headers + len(scope["path"]) + len(scope.get("query_string", b""))
+
+
+def _plain(cookies: bytes) -> bytes:
+    """The cookies whose values are written as they are, as ours all are.
+
+    Python 3.11 takes the square of a quoted value's length to read it, before anybody has asked for a cookie.
+    """
+    if not _QUOTED.search(cookies):
+        return cookies
+    return b";".join(cookie for cookie in cookies.split(b";") if not _QUOTED.search(cookie))
 
 
 def _too_large(most: int) -> TooLarge:

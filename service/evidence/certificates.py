@@ -15,11 +15,15 @@ from critic.certificates.gate import RowsOrigin, require
 from critic.feedback import ComparisonLabel
 from service.keys.auth import Caller, audited
 from service.labels.label_query import StoredFeedback
+from service.labels.label_text import PAGE_BYTES
 from service.refusals import Conflict, Invalid, not_found
 from service.store.database import Database
 from service.store.repeats.idempotency import Once
 from service.store.tables import certificates, now
 
+MOST_LISTED = 200
+ALL_BYTES = 64 * 2**20  # of those among which a data set's labels look for theirs
+ROWS_READ = 4  # that are in memory at once: each may have megabytes
 WHERE = "/require_certificate"
 MAKE = "Make one with `cai certify`, and store it: POST /v1/certificates."
 
@@ -70,20 +74,41 @@ async def get(database: Database, sha256: str) -> KeptCertificate:
 
 
 async def newest_first(database: Database) -> list[KeptCertificate]:
-    """Return all certificates, the newest first."""
-    async with database.read() as connection:
-        rows = (await connection.execute(select(certificates).order_by(certificates.c.created_at.desc()))).mappings()
-        return [_kept(row) for row in rows.all()]
+    """Return the newest certificates, that first: `MOST_LISTED`, or fewer where they are long."""
+    return await database.look(_newest)
+
+
+def _newest(connection: Connection) -> list[KeptCertificate]:
+    query = select(certificates).order_by(certificates.c.created_at.desc(), certificates.c.sha256).limit(MOST_LISTED)
+    kept: list[KeptCertificate] = []
+    left = PAGE_BYTES
+    with connection.execute(query, execution_options={"yield_per": ROWS_READ}) as rows:
+        for row in rows.mappings():
+            left -= len(row["content"])
+            if left < 0 and kept:
+                break
+            kept.append(_kept(row))
+    return kept
 
 
 def _kept(row: RowMapping) -> KeptCertificate:
     return KeptCertificate(certificate_of(json.loads(row["content"]), "the database"), row["judge"], row["created_at"])
 
 
-def stored_certificates(connection: Connection) -> list[Certificate]:
-    """Return all certificates, the newest first."""
+def stored_certificates(connection: Connection, named: str | None) -> list[Certificate]:
+    """Return the certificate of the hash ``named``, or all, the newest first. Raises `Invalid` where these are long."""
     query = select(certificates.c.content).order_by(certificates.c.created_at.desc(), certificates.c.sha256)
-    return [certificate_of(json.loads(content), "the database") for content in connection.execute(query).scalars()]
+    if named is not None:
+        query = query.where(certificates.c.sha256 == named)
+    known: list[Certificate] = []
+    left = ALL_BYTES
+    with connection.execute(query, execution_options={"yield_per": ROWS_READ}) as rows:
+        for content in rows.scalars():
+            left -= len(content)
+            if left < 0:
+                raise Invalid("there are too many certificates to choose from", "Name one by its hash.", where=WHERE)
+            known.append(certificate_of(json.loads(content), "the database"))
+    return known
 
 
 @dataclass(slots=True)

@@ -114,7 +114,7 @@ def _build(parts: Service, asked: DatasetRequest, building: Path, stop: Stop) ->
         labels = _without_overruled(labels, decided, overruled)
         covering = None
         if asked.asks_for_certificate:
-            covering = Covering(stored_certificates(connection), asked.certificate, asked.bounds)
+            covering = Covering(stored_certificates(connection, asked.certificate), asked.certificate, asked.bounds)
             labels = _covered(labels, covering, mend=bool(asked.mend))
         counts = _write(labels, asked, Files(building, parts.settings.spare_disk_bytes), stop)
     if covering is not None:

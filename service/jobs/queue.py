@@ -180,6 +180,13 @@ class Jobs:
         async with self._database.read() as connection:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 
+    async def last_events(self, id: str, limit: int) -> list[dict[str, Any]]:
+        """The last that happened to a job, oldest first."""
+        c = job_events.c
+        query = select(c.seq, c.at, c.kind, c.body).where(c.job == id).order_by(c.seq.desc()).limit(limit)
+        async with self._database.read() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()][::-1]
+
     def must_have_room(self) -> None:
         """Raise `Busy` where too many follow jobs already."""
         if self._followers >= FOLLOWERS:

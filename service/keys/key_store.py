@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from base.errors import InputError
 from service.keys import administrators
 from service.keys.auth import SCOPES, NewKey, new_key
+from service.keys.names import MOST_CHARACTERS, seen
 from service.refusals import Conflict
 from service.store.database import Database
 from service.store.tables import annotators, audit, keys, now
@@ -19,8 +20,9 @@ async def make(url: str, name: str, scopes: Sequence[str], annotator: str | None
     """Make a key. Raises `InputError` for an unknown scope or annotator."""
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
         raise InputError(f"there is no scope {unknown[0]!r}", where="--scope", fix=f"expected {', '.join(SCOPES)}")
-    if not 1 <= len(name) <= 200:
-        raise InputError("a name has 1 to 200 characters", where="NAME")
+    name = seen(name)
+    if not 1 <= len(name) <= MOST_CHARACTERS:
+        raise InputError(f"a name has 1 to {MOST_CHARACTERS} characters that can be seen", where="NAME")
     made = new_key(name, scopes, annotator=annotator)
     async with _changed(url) as connection:
         if annotator is not None:

@@ -16,12 +16,13 @@ from sqlalchemy import bindparam, delete, select, update
 from service.keys.auth import CACHED_SECONDS, Caller, Keys
 from service.refusals import Unauthorized
 from service.store.database import Database
-from service.store.tables import links, now, sessions
+from service.store.tables import links, sessions
 
 LINK_HOURS = 72.0
 LONGEST_LINK_HOURS = 24.0 * 90
 REMEMBERED = 10_000  # sessions
 RENEWED_AFTER = 1 / 8  # of a session's time: it is not written at each request
+AHEAD = timedelta(minutes=5)  # a session that begins later than so is of a clock that was ahead, and is over
 FIX = "Sign in again."
 
 
@@ -43,9 +44,9 @@ class SignInLink:
     row: dict[str, Any]
 
 
-def new_link(key: str, hours: float = LINK_HOURS) -> SignInLink:
-    """Draw a link that signs in once as the holder of the key of this id."""
-    token, at = secrets.token_urlsafe(24), now()
+def new_link(key: str, at: datetime, hours: float = LINK_HOURS) -> SignInLink:
+    """Draw a link that signs in once as the holder of the key of this id; it is made ``at`` this time: `Keys.time`."""
+    token = secrets.token_urlsafe(24)
     expires_at = at + timedelta(hours=hours)
     row = {"id": _sha256(token), "key": key, "created_at": at, "expires_at": expires_at, "used_at": None}
     return SignInLink(token, expires_at, row)
@@ -87,10 +88,11 @@ class Sessions:
         known = self._known.get(id)
         if known is None or known.until < time.monotonic():
             known = await self._find(id)
-        if known is None or known.expires_at <= self._keys.time:
+        at = self._keys.time
+        if known is None or not at < known.expires_at <= at + self._time + AHEAD:
             raise _over("your session has ended")
         caller = await self._keys.holder(known.key)
-        if known.expires_at - now() < self._time * (1 - RENEWED_AFTER):
+        if known.expires_at - at < self._time * (1 - RENEWED_AFTER):
             await self._renew(id)
         return Session(id, caller, csrf(token))
 
@@ -136,18 +138,18 @@ class Sessions:
         async with self._database.transaction() as connection:
             unused = update(links).where(links.c.id == _sha256(token), links.c.used_at.is_(None))
             unused = unused.where(links.c.expires_at > self._keys.time)
-            if not (await connection.execute(unused.values(used_at=now()))).rowcount:
+            if not (await connection.execute(unused.values(used_at=self._keys.time))).rowcount:
                 raise _over("this link was used already")
             await connection.execute(sessions.insert(), self._row(session, caller.key))
         return session
 
     def _row(self, token: str, key: str) -> dict[str, Any]:
-        at = now()
+        at = self._keys.time  # of a clock that went back since, a session would be over when it begins
         return {"id": _sha256(token), "key": key, "created_at": at, "expires_at": at + self._time}
 
     async def _renew(self, id: str) -> None:
         async with self._database.transaction() as connection:
-            change = update(sessions).where(sessions.c.id == id).values(expires_at=now() + self._time)
+            change = update(sessions).where(sessions.c.id == id).values(expires_at=self._keys.time + self._time)
             await connection.execute(change)
         self._forget(id)
 

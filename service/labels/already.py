@@ -1,15 +1,16 @@
 """Labels that are stored already: what is imported again is not stored again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from base.digest import digest
 from critic.feedback import Feedback
 from critic.feedback.same import same_label
-from service.labels.label_query import selected, stored
-from service.store.database import Database
+from service.bounds.lanes import Lane, Stop
+from service.labels.label_query import numbers
+from service.labels.snapshot import Snapshots, labels_by_item
 from service.store.tables import annotators, feedback
 
 CHUNK = 200  # items of a query
@@ -23,14 +24,24 @@ class Numbered:
     nth: int
 
 
-async def find(database: Database, given: Mapping[int, Numbered]) -> tuple[dict[int, str], dict[int, str]]:
+async def find(
+    snapshots: Snapshots, lane: Lane, given: Mapping[int, Numbered]
+) -> tuple[dict[int, str], dict[int, str]]:
     """Return the ids of those that are stored already, and the ids that the others must be stored under.
 
-    An id is the label's content and number, so that two imports at the same time can't both store it.
+    An id is the label's content and number, so that two imports at the same time can't both store it. All labels of
+    an item are looked at, and there is no end to how many these are: so it takes its turn in a ``lane``.
     """
+    if not given:
+        return {}, {}
+    return await lane.run(None, lambda stop: _found(snapshots, given, stop))
+
+
+def _found(snapshots: Snapshots, given: Mapping[int, Numbered], stop: Stop) -> tuple[dict[int, str], dict[int, str]]:
     labels = [numbered.label for numbered in given.values()]
-    known = await _stored(database, sorted({label.item for label in labels}))
-    names = await _names(database, labels)
+    with snapshots.open(stop) as connection:
+        known = _stored(connection, sorted({label.item for label in labels}), stop)
+        names = _names(connection, {label.annotator for label in labels if label.source == "human"})
     there: dict[int, str] = {}
     new: dict[int, str] = {}
     for position, numbered in given.items():
@@ -43,28 +54,25 @@ async def find(database: Database, given: Mapping[int, Numbered]) -> tuple[dict[
     return there, new
 
 
-async def _stored(database: Database, items: Sequence[str]) -> dict[str, list[str]]:
+def _stored(connection: Connection, items: Sequence[str], stop: Stop) -> dict[str, list[str]]:
     """Return the ids of all labels of ``items``, by what they say, in the order in which they were stored."""
-    labels = []
-    for start in range(0, len(items), CHUNK):
-        query = selected().where(feedback.c.item.in_(items[start : start + CHUNK])).order_by(feedback.c.seq)
-        async with database.read() as connection:
-            labels += [stored(row) for row in (await connection.execute(query)).mappings()]
-    names = await _names(database, labels)
     known: dict[str, list[str]] = {}
-    for label in labels:
-        known.setdefault(same_label(label.plain(), _called(label, names)), []).append(label.id)
+    for start in range(0, len(items), CHUNK):
+        chosen = (feedback.c.item.in_(items[start : start + CHUNK]),)
+        people = select(feedback.c.annotator).where(*chosen, feedback.c.source == "human").distinct()
+        names = _names(connection, set(connection.execute(people).scalars()))
+        for label in labels_by_item(connection, numbers().where(*chosen), stop):
+            known.setdefault(same_label(label.plain(), _called(label, names)), []).append(label.id)
     return known
 
 
-async def _names(database: Database, labels: Sequence[Feedback]) -> dict[str, str]:
+def _names(connection: Connection, people: Iterable[str | None]) -> dict[str, str]:
     """Return what people are called, by their ids: the same labels may have come as a judge's of that name."""
-    ids = sorted({label.annotator for label in labels if label.source == "human" and label.annotator is not None})
+    ids = sorted({id for id in people if id is not None})
     names: dict[str, str] = {}
     for start in range(0, len(ids), CHUNK):
         query = select(annotators.c.id, annotators.c.name).where(annotators.c.id.in_(ids[start : start + CHUNK]))
-        async with database.read() as connection:
-            names |= {row.id: row.name for row in (await connection.execute(query)) if row.name is not None}
+        names |= {row.id: row.name for row in connection.execute(query) if row.name is not None}
     return names
 
 

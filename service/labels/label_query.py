@@ -27,6 +27,8 @@ def _written(value: object) -> object:
 
 Time = Annotated[AwareDatetime, BeforeValidator(_written)]
 """A time as it is documented. Pydantic alone would also take a number, as seconds since 1970."""
+KeptTime = Annotated[Time, Field(gt=EARLIEST, lt=LATEST)]
+"""One that is stored: read in another zone, the first and last times that can be written are in no year."""
 
 Short = Annotated[str, Field(max_length=200)]
 

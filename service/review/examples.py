@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import case, func, select
 
-from service.labels.label_query import RETRACTED, StoredFeedback, selected, stored
+from service.labels.label_query import RETRACTED, StoredFeedback, selected
+from service.labels.label_text import PAGE_BYTES
 from service.refusals import Invalid
+from service.review.some_labels import first_labels
 from service.store.database import Database
 from service.store.tables import feedback, retractions
 
@@ -34,8 +36,8 @@ async def comparisons(database: Database, items: Sequence[str], count: int) -> l
         examples = []
         for item in items:
             query = selected().where(feedback.c.item == item, feedback.c.kind == "comparison", ~RETRACTED)
-            rows = (await connection.execute(query.order_by(feedback.c.seq).limit(LOOKED_AT))).mappings().all()
-            if not rows:
+            labels = await first_labels(connection, query.order_by(feedback.c.seq).limit(LOOKED_AT), PAGE_BYTES)
+            if not labels:
                 raise Invalid(f"no comparison is about an item {item!r}", "Leave items out.", where="/items")
-            examples.append([stored(row) for row in rows])
+            examples.append([label for _, label in labels])
     return examples

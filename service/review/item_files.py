@@ -1,6 +1,6 @@
 """Items for a project from a file that somebody has, in whatever shape its rows are: see `critic.files`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from critic.files.inputs import read_answers, read_prompts
 from critic.files.sources import open_source
 from critic.records import Item, Line, Quarantined
 from critic.rows import Broken
+from service.bounds.text_bounds import TextBounds
 from service.labels.label_form import ResponseForm
 from service.labels.projects.project_items import MOST_ITEMS, ItemForm
 
 LONGEST_TEXT = 1_000_000  # characters
+MOST_BYTES = 2**26  # of all items of a file, which are in memory together: a packed file may hold gigabytes
 NAMED = 20  # rows that can't be used and are told one by one
 
 
@@ -41,8 +43,28 @@ def known_ending(name: str) -> str:
     return "".join(ending(Path(name).name))
 
 
-def items_of(path: Path, kind: Kind) -> ItemsOfFile:
-    """Read a file. One bad row costs itself only.
+class _Counted:
+    """Items of a file as they are read, by number and bytes."""
+
+    def __init__(self) -> None:
+        self._items = self._bytes = 0
+
+    def add(self, item: BaseModel) -> None:
+        """Count one more. Raises `InputError` where they become too many."""
+        self._items += 1
+        self._bytes += TextBounds.size(item)
+        if self._items > MOST_ITEMS:
+            raise _too_many(f"the file has more than {MOST_ITEMS:,} rows")
+        if self._bytes > MOST_BYTES:
+            raise _too_many(f"the items of the file have more than {MOST_BYTES:,} bytes")
+
+
+def _too_many(problem: str) -> InputError:
+    return InputError(problem, where="file", fix="Split it: the items of another file can be added afterwards.")
+
+
+def items_of(path: Path, kind: Kind, look: Callable[[], None] = lambda: None) -> ItemsOfFile:
+    """Read a file. One bad row costs itself only. ``look`` is called once a row, and may end it by raising.
 
     Raises `InputError` where the file can't be read as a whole, holds no row that can be used, or too many.
     """
@@ -52,8 +74,9 @@ def items_of(path: Path, kind: Kind) -> ItemsOfFile:
         lines = read_prompts(str(path), max_chars=LONGEST_TEXT, truncate=False)
     items: list[ItemForm] = []
     left_out: list[LeftOut] = []
-    count = 0
+    count, counted = 0, _Counted()
     for line in islice(lines, 10 * MOST_ITEMS):
+        look()
         problem = _problem(line, kind)
         if problem is not None or isinstance(line, Quarantined):
             count += 1
@@ -61,12 +84,7 @@ def items_of(path: Path, kind: Kind) -> ItemsOfFile:
                 left_out.append(LeftOut(where=line.where, problem=problem or ""))
             continue
         items.append(_item(line.item))
-        if len(items) > MOST_ITEMS:
-            raise InputError(
-                f"the file has more than {MOST_ITEMS:,} rows",
-                where="file",
-                fix="Split it: the items of another file can be added afterwards.",
-            )
+        counted.add(items[-1])
     if not items:
         why = f"{left_out[0].where}: {left_out[0].problem}" if left_out else "it is empty"
         raise InputError(f"no row of the file can be used ({why})", where="file", fix="See docs/SHAPES.md.")
@@ -99,19 +117,22 @@ class KnownItem(BaseModel):
     why: str = ""
 
 
-def known_items_of(path: Path, kind: Kind) -> list[KnownItem]:
+def known_items_of(path: Path, kind: Kind, look: Callable[[], None] = lambda: None) -> list[KnownItem]:
     """Read items with their right answers: rows with ``expected`` and, where it helps, ``why``.
 
     Of a comparison's row with ``chosen`` and ``rejected`` the chosen response is expected. Raises `InputError` for the
     first row without an answer: what can't be marked is no gold.
     """
     known: list[KnownItem] = []
-    for read in islice(open_source(str(path)).unread, MOST_ITEMS):
+    counted = _Counted()
+    for read in open_source(str(path)).unread:
+        look()
         row = read()
         if isinstance(row, Broken):
             raise InputError(row.detail, where=row.where, fix="Mend the row.")
         try:
             known.append(_known(row.columns, kind))
+            counted.add(known[-1])
         except (KeyError, ValidationError):
             fix = "Give each row prompt, responses and expected (and why, if it helps)"
             fix += ", or prompt, chosen and rejected." if kind == "comparison" else "."

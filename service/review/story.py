@@ -4,17 +4,18 @@ What people and judges said of it, the critiques and revisions that its response
 projects that ask for it, the data sets that hold it, and the models that were trained on those.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.records import Prompt, Response
-from service.labels.label_query import FeedbackFilter, StoredFeedback, selected, stored
+from service.labels.label_query import FeedbackFilter, StoredFeedback, selected
+from service.labels.label_text import PAGE_BYTES
 from service.refusals import not_found
 from service.review.adjudication import Adjudication
+from service.review.some_labels import first_labels, size_of
 from service.store.tables import (
     adjudications,
     datasets,
@@ -28,7 +29,9 @@ from service.store.tables import (
     tasks,
 )
 
-MOST_LABELS = 500  # of an item that are told of, the first
+MOST_LABELS = 500  # of an item that are told of, the first, as far as all have no more bytes than a page of labels
+MOST_RUNS = 50  # whose critiques and revisions are looked for
+LOOKED_THROUGH = 4 * PAGE_BYTES  # for those, in all
 NEAR = 500  # labels of a job before and after: those of one row were stored together
 MOST_VERSIONS = 500  # of data sets that are looked at, the newest
 
@@ -79,8 +82,9 @@ class Story(BaseModel):
 async def story_of(connection: AsyncConnection, item: str) -> Story:
     """Return an item's story. Raises `NotFound`."""
     query = selected().where(feedback.c.item == item).order_by(feedback.c.seq).limit(MOST_LABELS)
-    rows = (await connection.execute(query)).mappings().all()
-    labels = [stored(row) for row in rows]
+    rows = await first_labels(connection, query, PAGE_BYTES)
+    labels = [label for _, label in rows]
+    places = [(row["job"], row["seq"]) for row, _ in rows if row["job"] is not None][:MOST_RUNS]
     prompt, responses = await _content(connection, item, labels)
     versions = await _datasets(connection, item)
     runs = sorted({label.job for label in labels if label.job is not None})
@@ -89,7 +93,7 @@ async def story_of(connection: AsyncConnection, item: str) -> Story:
         prompt=prompt,
         responses=responses,
         labels=labels,
-        before=await _before(connection, rows, prompt),
+        before=await _before(connection, places, prompt),
         decisions=await _decisions(connection, item),
         projects=await _projects(connection, item),
         datasets=versions,
@@ -109,17 +113,25 @@ async def _content(
     return Prompt.model_validate(row.prompt), [Response.model_validate(response) for response in row.responses]
 
 
-async def _before(connection: AsyncConnection, rows: Sequence[Any], prompt: Prompt) -> list[StoredFeedback]:
+async def _before(
+    connection: AsyncConnection, places: Iterable[tuple[str, int]], prompt: Prompt
+) -> list[StoredFeedback]:
     """Critiques and revisions that the item's runs stored beside its labels."""
     near: dict[str, StoredFeedback] = {}
-    for job, seq in {(row["job"], row["seq"]) for row in rows if row["job"] is not None}:
+    left, kept = LOOKED_THROUGH, PAGE_BYTES
+    for job, seq in sorted(places):
         kinds = ("critique", "correction")
         query = selected().where(feedback.c.job == job, feedback.c.kind.in_(kinds))
         query = query.where(feedback.c.seq.between(seq - NEAR, seq + NEAR)).order_by(feedback.c.seq)
-        for row in (await connection.execute(query)).mappings():
-            label = stored(row)
-            if label.prompt.key == prompt.key:
+        for row, label in await first_labels(connection, query, left):
+            left -= size_of(row)
+            if label.prompt.key == prompt.key and label.id not in near:
+                kept -= size_of(row)
+                if kept < 0:
+                    return list(near.values())
                 near[label.id] = label
+        if left <= 0:
+            break
     return list(near.values())
 
 

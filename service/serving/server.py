@@ -8,6 +8,7 @@ from contextlib import suppress
 import uvicorn
 
 from service.app import create_app
+from service.bounds.limits import HEAD_BYTES
 from service.bounds.quiet import quieten
 from service.serving.accepting import Acceptor
 from service.serving.connections import bounded, bounds
@@ -40,6 +41,7 @@ def configured(settings: Settings) -> uvicorn.Config:
         access_log=False,  # /metrics counts requests, and the audit says who did what
         loop="uvloop",  # the same event loop at less processor time: a sixth of that of a label
         http=bounded(bounds(settings)),
+        h11_max_incomplete_event_size=HEAD_BYTES,  # of each half request, of which there may be thousands
         ws="none",  # no route is a web socket: a connection that became one would leave our bounds
         timeout_keep_alive=max(1, round(settings.idle_seconds)),  # beside our own, which comes first
     )

@@ -18,7 +18,8 @@ from service.web.files import asset
 from service.web.navigation import entries
 from service.web.texts import Texts, english
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
+WIDE = ("\uff1d", "\uff0b", "\uff0d", "\uff20")  # the same signs as wide as ideographs
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", *WIDE)  # what a spreadsheet would compute
 
 
 @cache
@@ -62,7 +63,7 @@ def csv(name: str, rows: Sequence[Mapping[str, Any]]) -> Response:
     columns = list(dict.fromkeys(column for row in flat for column in row))
     text = io.StringIO()
     made = writer.DictWriter(text, columns)
-    made.writeheader()
+    made.writerow({column: _cell(column) for column in columns})
     for row in flat:
         made.writerow({column: _cell(value) for column, value in row.items()})
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}.csv"}

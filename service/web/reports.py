@@ -5,8 +5,9 @@ from collections import deque
 
 from fastapi import APIRouter, Request, Response
 
+from service.refusals import TooLarge
 from service.web.policy import REPORTS
-from service.web.visit import must_be_short
+from service.web.visit import STRANGERS_BYTES, said_length
 
 router = APIRouter(include_in_schema=False)
 
@@ -20,7 +21,9 @@ log = logging.getLogger("cai.service")
 @router.post(REPORTS, status_code=204)
 async def report(request: Request) -> Response:
     """Take one report."""
-    must_be_short(request)
+    size = said_length(request)
+    if size is None or size > STRANGERS_BYTES:
+        raise TooLarge(f"a report has at most {STRANGERS_BYTES:,} bytes", "Send less.")
     said = b""
     async for part in request.stream():
         said += part

@@ -29,6 +29,7 @@ async def by_key(request: Request, form: Form, parts: Parts) -> Response:
         caller = await parts.keys.caller(text_of(form, "key").strip())
     except Unauthorized as refusal:
         return render(request, "sign_in.html.j2", status=401, to=to, refused=refusal.detail)
+    parts.pace.take(caller.key)  # each session is a row
     return _entered(request, await parts.sessions.begin(caller.key), to)
 
 

@@ -26,15 +26,17 @@ from service.keys.sessions import csrf
 from service.refusals import Forbidden, Malformed, Refusal, TooLarge, Unauthorized, not_found
 from service.web.policy import secure
 from service.web.rendering import render
+from service.web.sent.form_body import form_of
 
 SESSION = "cai_session"
 VISITOR = "cai_visitor"  # of who isn't signed in yet: what the sign-in form is bound to
 SAFE = ("GET", "HEAD")
-MOST_FIELDS, MOST_FILES = 5000, 20
 MARKDOWN_CHARACTERS = 32_000  # of one page, which takes a third of a second at most: nobody else is answered then
-STRANGERS_BYTES = 16 * 1024  # of a body whose sender isn't signed in
+STRANGERS_BYTES = 16 * 1024  # of a body whose sender isn't signed in, and who waits for no turn
+LONGEST_OF_STRANGERS = 8 * 2**20  # bytes of one that does: the longest label, with each of its bytes escaped in three
 SECRET = ("csrf", "key", "once")  # fields that are never shown again
-LONGEST_FIELD = 16 * 2**20  # bytes; `max_body_bytes` comes first
+
+LONGEST_ID = 64  # characters
 
 _WORDLESS = re.compile(r"[!-~]*")  # an id, a choice, a number: ASCII without a space
 
@@ -116,21 +118,38 @@ async def _recognised(request: Request) -> str | None:
 async def _counted(request: Request, handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
     visit: Visit | None = request.state.visit
     if visit is None:  # strangers are not counted: one of them could keep all others from signing in
-        must_be_short(request)
-        return await _handled(request, handler)
+        return await _of_stranger(request, handler)
     pace = _service(request).pace
     pace.take(visit.caller.key)
     with pace.under_way(visit.caller.key):
         return await _handled(request, handler)
 
 
+async def _of_stranger(request: Request, handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
+    """Answer somebody who isn't signed in: whose session has ended in mid-answer, perhaps, with a long text.
+
+    Of such a text all that is done is that it is given back. It takes a turn in room of its own, so that strangers
+    keep up only each other.
+    """
+    size, room = said_length(request), _service(request).strangers
+    if size is not None and size <= STRANGERS_BYTES:
+        return await _handled(request, handler)
+    if size is None or size > LONGEST_OF_STRANGERS:
+        if request.cookies.get(SESSION):  # a script that hears so keeps what it has sent
+            raise _ended()
+        raise TooLarge(f"without signing in, {LONGEST_OF_STRANGERS:,} bytes can be sent", "Sign in first.")
+    await room.take(size)
+    try:
+        return await _handled(request, handler)
+    finally:
+        room.give_back(size)
+
+
 async def _handled(request: Request, handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
     if request.method in SAFE:
         return await handler(request)
     _must_be_ours(request)
-    async with request.form(
-        max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=LONGEST_FIELD
-    ) as request.state.form:
+    async with form_of(request) as request.state.form:
         _must_be_storable(request.state.form)
         given = request.state.form.get("csrf", "")
         if not isinstance(given, str) or not secrets.compare_digest(given.encode(), request.state.csrf.encode()):
@@ -138,15 +157,10 @@ async def _handled(request: Request, handler: Callable[[Request], Coroutine[Any,
         return await handler(request)
 
 
-def must_be_short(request: Request) -> None:
-    """Raise `TooLarge` for a body of a stranger's that says no length, or more than a form to sign in has.
-
-    It is asked before anything of the body is read: who has no key takes no memory that others wait for.
-    """
+def said_length(request: Request) -> int | None:
+    """How long a request says that its body is; None where it doesn't say. Nothing of the body is read before."""
     length = request.headers.get("content-length", "0")
-    if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > STRANGERS_BYTES:
-        detail = f"without signing in, {STRANGERS_BYTES:,} bytes can be sent"
-        raise TooLarge(detail, "Sign in first.")
+    return int(length) if length.isdecimal() and "transfer-encoding" not in request.headers else None
 
 
 def _must_be_storable(form: FormData) -> None:
@@ -167,9 +181,13 @@ def _must_be_ours(request: Request) -> None:
 
 def _stale(request: Request) -> Refusal:
     if request.state.visit is None and request.cookies.get(SESSION):
-        return Unauthorized("your session has ended", "Sign in again.")
+        return _ended()
     detail = "the form was made for another session"
     return Forbidden(detail, "Open the page again, and send it again.", slug="stale_form")
+
+
+def _ended() -> Refusal:
+    return Unauthorized("your session has ended", "Sign in again.")
 
 
 def _failed(request: Request, error: Exception) -> Response:
@@ -188,11 +206,12 @@ def _failed(request: Request, error: Exception) -> Response:
 def _written(request: Request) -> list[str]:
     """What somebody wrote into a form that was refused: it is given back, whatever the reason.
 
-    Words, that is: several, or of letters other than ASCII's. Ids, choices and numbers have none, and keys stay out.
+    Words, that is: several, or of letters other than ASCII's, or one that is longer than any id. Ids, choices and
+    numbers have none, and keys stay out.
     """
     form: FormData = getattr(request.state, "form", FormData())
     texts = [value for name, value in form.multi_items() if name not in SECRET and isinstance(value, str)]
-    written = [text for text in texts if text.strip() and not _WORDLESS.fullmatch(text)]
+    written = [text for text in texts if text.strip() and (len(text) > LONGEST_ID or not _WORDLESS.fullmatch(text))]
     return [text.encode(errors="replace").decode() for text in written]  # half a character can't be sent
 
 

@@ -1,10 +1,13 @@
 """What changed, and what it costs."""
 
+import difflib
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from constitution import diff, load
-from constitution.changes import Edit, words
+from constitution.changes import MOST_CELLS, Edit, words
 from tests.constitution.samples import make, principle
 
 
@@ -102,3 +105,25 @@ def test_the_two_published_versions_of_harmlessness() -> None:
     assert [c.id for c in d.reweighted] == ["no-mass-harm"]
     assert len(d.unchanged) == 9
     assert len(d.stale_digests) == 2
+
+
+def test_long_texts_are_compared_in_small_tables_and_the_edits_join_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """5,000 words against as many others took twelve seconds, in which a server answered nobody."""
+    matcher, cells = difflib.SequenceMatcher, []
+
+    def counted(junk: None, old: list[str], new: list[str], autojunk: bool) -> difflib.SequenceMatcher[str]:
+        cells.append(len(old) * len(new))
+        return matcher(junk, old, new, autojunk)
+
+    monkeypatch.setattr(difflib, "SequenceMatcher", counted)
+    numbers = [str(number) for number in range(20_000)]
+    few = words(" ".join(numbers), " ".join([*numbers[:9000], "another", *numbers[9001:]]))
+    assert [edit.text for edit in few if edit.op != "same"] == ["9000", "another"]
+    lines = "\n".join(" ".join(numbers[at : at + 100]) for at in range(0, 20_000, 100))
+    other = lines.replace("\n5000 ", "\nfive thousand ").replace("\n15000 ", "\nfifteen thousand ")
+    assert len([edit for edit in words(lines, other) if edit.op == "added"]) == 2
+    for before, after in ((lines, other), (" ".join(numbers), " ".join(reversed(numbers))), (lines, "x\n" * 20_000)):
+        edits = words(before, after)
+        assert "".join(edit.text for edit in edits if edit.op != "added") == before
+        assert "".join(edit.text for edit in edits if edit.op != "removed") == after
+    assert cells and max(cells) <= MOST_CELLS

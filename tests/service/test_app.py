@@ -1,11 +1,14 @@
 """The application as a whole: what it loads, and what anyone may see."""
 
+import asyncio
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx2
+import pytest
 from fastapi.routing import APIRoute
 
 from service.app import create_app, opened
@@ -66,3 +69,22 @@ async def test_with_pages_turned_off_programs_are_served_and_no_page_is(tmp_path
                 assert isinstance(route, APIRoute)
                 address = re.sub(r"\{.*?\}", "none", route.path)
                 assert (await api.admin.request(min(route.methods), address)).status_code == 404, route.path
+
+
+async def test_what_anybody_may_ask_for_is_written_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took the event loop for a second when it was first asked for, and for some milliseconds each time after."""
+    stranger, made = api.with_key(None), 0
+    openapi = api.app.openapi
+
+    def counted() -> dict[str, Any]:
+        nonlocal made
+        made += 1
+        return openapi()
+
+    monkeypatch.setattr(api.app, "openapi", counted)
+    monkeypatch.delattr(api.app.state, "schema", raising=False)
+    answers = await asyncio.gather(*(stranger.get("/openapi.json") for _ in range(3)))
+    assert made == 1
+    assert {answer.headers["content-type"] for answer in answers} == {"application/json"}
+    assert [answer.json() for answer in answers] == [openapi()] * 3
+    monkeypatch.delattr(api.app.state, "schema", raising=False)

@@ -10,10 +10,11 @@ from sqlalchemy import Text, select, update
 
 from service.keys import retention
 from service.keys.retention import Retention
+from service.refusals import Unauthorized
 from service.store import clock as believing
 from service.store import tables
 from service.store.clock import LEAP, SLACK, moved
-from service.store.tables import annotators, clock, feedback, idempotency, keys, leases, now
+from service.store.tables import annotators, clock, feedback, idempotency, keys, leases, now, sessions
 from tests.service.calls import Api, comparison
 
 HERE = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -163,3 +164,27 @@ async def test_an_expired_key_stays_expired_when_the_clock_goes_back(api: Api) -
         await connection.execute(update(clock).values(believed=now() + 2 * HOUR))
     api.service.keys._known.clear()
     assert (await client.get("/v1/projects")).status_code == 401
+
+
+async def test_who_signs_in_while_the_clock_is_behind_is_in_and_links_work(api: Api) -> None:
+    """Sessions were dated by the clock and looked at by believed time: each was over when it began."""
+    async with api.service.database.transaction() as connection:
+        if (await connection.execute(update(clock).values(believed=now() + 48 * HOUR))).rowcount == 0:
+            await connection.execute(clock.insert(), {"id": 1, "believed": now() + 48 * HOUR})
+    made = (await api.admin.post("/v1/keys", json={"name": "k", "scopes": ["read"]})).json()
+    there = api.service.sessions
+    assert (await api.service.keys.caller(made["key"])).key == made["id"]  # which looks at believed time
+    token = await there.begin(made["id"])
+    assert (await there.find(token)).caller.key == made["id"]
+    link = (await api.admin.post(f"/v1/keys/{made['id']}/links", json={"hours": 1})).json()
+    used = await there.use(link["path"].rpartition("/")[2])
+    assert (await there.find(used)).caller.key == made["id"]
+
+
+async def test_a_session_of_a_clock_that_was_ahead_is_over(api: Api) -> None:
+    made = (await api.admin.post("/v1/keys", json={"name": "k", "scopes": ["read"]})).json()
+    token = await api.service.sessions.begin(made["id"])
+    async with api.service.database.transaction() as connection:
+        await connection.execute(update(sessions).values(expires_at=now() + 700_000 * HOUR))
+    with pytest.raises(Unauthorized):
+        await api.service.sessions.find(token)

@@ -178,3 +178,36 @@ async def test_long_bodies_share_their_memory_and_short_ones_wait_for_nobody() -
         assert at_once == 3  # two long ones, and the short one
         go.set()
     assert most_at_once == 3
+
+
+async def cookies_seen(cookie: bytes) -> list[bytes]:
+    """The cookies that an application sees of those that came."""
+    seen: list[bytes] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend(value for name, value in scope["headers"] if name == b"cookie")
+
+    async def nothing(*_: Any) -> Any:
+        raise AssertionError("nothing is received or sent")
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"a"), (b"cookie", cookie)]}
+    await Limits(application, 10, bodies_bytes=1000, body_seconds=60)(scope, nothing, nothing)
+    return seen
+
+
+async def test_no_cookie_comes_in_whose_reading_takes_the_square_of_its_length() -> None:
+    """60 KB of escaped quotes, without any key, took the event loop for 12 s before anybody had asked for a cookie."""
+    assert await cookies_seen(b"cai_session=a-_b; cai_zone=Europe/Berlin") == [
+        b"cai_session=a-_b; cai_zone=Europe/Berlin"
+    ]
+    bomb = b'x="' + b'\\"' * 10_000 + b'"'
+    assert await cookies_seen(b"cai_session=a; " + bomb + b"; cai_zone=UTC") == [b"cai_session=a; cai_zone=UTC"]
+    assert await cookies_seen(b'"quoted"="also"') == [b""]
+
+
+async def test_address_and_headers_have_only_so_many_bytes() -> None:
+    assert await answer([b""], {"x-long": "x" * (limits.HEAD_BYTES - 100)}) == 200
+    assert await answer([b""], {"x-long": "x" * limits.HEAD_BYTES}) == 413
+    assert await answer([b""], {f"x-{number}": "x" * 100 for number in range(limits.HEAD_BYTES // 100)}) == 413
+    assert await answer([b""], path="/" + "x" * limits.HEAD_BYTES) == 413
+    assert await answer([b""], query_string=b"a=" + b"x" * limits.HEAD_BYTES) == 413

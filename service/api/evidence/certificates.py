@@ -58,7 +58,7 @@ class CertificateName(BaseModel):
 
 
 class CertificateNames(BaseModel):
-    """All certificates, the newest first."""
+    """Certificates, the newest first."""
 
     items: list[CertificateName]
 
@@ -85,6 +85,7 @@ async def store(asked: CertificateRequest, caller: Maker, parts: Parts, once: On
 
     It is not signed: it protects against mistakes, not against forgers.
     """
+    parts.labels.texts.check(asked.certificate, "/certificate")
     try:
         certificate = certificate_of(asked.certificate, "/certificate")
     except InputError as error:
@@ -99,7 +100,7 @@ async def store(asked: CertificateRequest, caller: Maker, parts: Parts, once: On
 
 @router.get("")
 async def listed(caller: Reader, parts: Parts) -> CertificateNames:
-    """All certificates, the newest first."""
+    """The newest certificates, that first: 200, or fewer where they are long. Each can be read by its hash."""
     return CertificateNames(items=[_named(one) for one in await stored.newest_first(parts.database)])
 
 

@@ -70,8 +70,11 @@ class Trial(BaseModel):
 @router.post("", responses=responses(408, 502))
 async def tried(asked: TrialRequest, request: Request, caller: Feedbacker, parts: Parts) -> Trial:
     """Judge up to three stored comparisons under one principle of a draft."""
+    await parts.constitutions.refresh()
     try:
-        constitution = await parts.constitutions.check(asked.text.encode())
+        constitution = await parts.figures.run(
+            request, lambda stop: parts.constitutions.checked(asked.text.encode(), stop.check)
+        )
     except InputError as error:
         raise Invalid(f"{error.where}: {error.problem}", error.fix, where="/text") from None
     principles_of(constitution, [asked.principle])

@@ -12,6 +12,7 @@ from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys.auth import Caller
+from service.keys.names import ShownName, seen
 from service.labels import annotators
 from service.problems import responses
 
@@ -38,7 +39,7 @@ class AnnotatorRequest(BaseModel):
         json_schema_extra={"examples": [{"name": "Ada", "group": "nurses", "attributes": {"language": "en"}}]},
     )
 
-    name: str = Field(min_length=1, max_length=200)
+    name: ShownName
     group: Name | None = None
     attributes: Attributes = {}
 
@@ -70,7 +71,8 @@ async def listed(
     cursor: Cursor = None,
 ) -> Page[Annotator]:
     """All annotators, by id."""
-    rows = await annotators.page(parts.database, decode(cursor) or "", limit + 1, name)
+    called = None if name is None else seen(name)
+    rows = await annotators.page(parts.database, decode(cursor) or "", limit + 1, called)
     people = [Annotator.model_validate(dict(row)) for row in rows[:limit]]
     return Page(items=people, next=encode(people[-1].id) if len(rows) > limit else None)
 

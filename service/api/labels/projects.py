@@ -14,6 +14,7 @@ from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller
+from service.keys.names import ShownName
 from service.labels import annotators
 from service.labels.projects import projects
 from service.labels.projects.project_items import ItemsRequest, gathered, new_rows, tasks_of
@@ -59,7 +60,7 @@ class _ProjectRequest(ItemsRequest):
         },
     )
 
-    name: str = Field(min_length=1, max_length=200)
+    name: ShownName
     kind: Kind
     constitution: Name | None = None
     guidelines: str = Field(default="", max_length=50_000)

@@ -72,8 +72,7 @@ def gather(request: R, default: str | None, job: str, artifacts: Artifacts, data
 
 def _copy(name: str, source: Source, default: str | None, job: str, artifacts: Artifacts, data: Path) -> str:
     if source.rows is not None:
-        lines = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in source.rows)
-        artifacts.write(io.BytesIO(lines.encode()), input_of(job), f"{name}.jsonl")
+        artifacts.write(io.BytesIO(_lines(source.rows)), input_of(job), f"{name}.jsonl")
         return f"{name}.jsonl"
     if source.dataset is not None:
         place = dataset_folder.folder(data, source.dataset, source.version or 0)
@@ -85,6 +84,14 @@ def _copy(name: str, source: Source, default: str | None, job: str, artifacts: A
     check_unpacked(artifacts.root / folder / file)
     artifacts.copy(folder, file, input_of(job), target)
     return target
+
+
+def _lines(rows: Iterable[Any]) -> bytes:
+    """Rows as JSON Lines. Raises `InputError` for a number like 1e999, which is JSON and beyond all floats."""
+    try:
+        return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
+    except ValueError:
+        raise InputError("a row holds a number that is too large", where="rows", fix="Leave it out.") from None
 
 
 def _found(source: Source, default: str | None, artifacts: Artifacts) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from service.labels.tasks.handing import HandedOut, SeenTask
 from service.labels.tasks.own_work import Before, OwnPace
 from service.labels.tasks.task_rows import Own
 from service.refusals import not_found
-from service.store.tables import projects
+from service.store.tables import projects, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def back_to(connection: Connection, project: str, task: str, caller: Caller, zon
     annotator = tasking.require_annotator(caller.annotator)
     row = _seen(connection, project, caller)
     own = task_rows.own(connection, task, annotator)
+    if own.seen.project["id"] != project:
+        raise not_found("task", task, "Ask for the next one.")
     pace = own_work.pace_of(connection, annotator, zone)
     return Again(row, own, own_work.before(connection, project, task, annotator), pace)
 
@@ -79,10 +81,13 @@ def leave(
 ) -> None:
     """Keep what the caller began to say of a task, or of a correction of a label. Raises `NotFound`."""
     _seen(connection, project, caller)
+    if connection.execute(_OF_PROJECT, {"id": task, "of_project": project}).first() is None:
+        raise not_found("task", task, "Ask for the next one.")
     drafts.save(connection, task, tasking.require_annotator(caller.annotator), draft, replaces)
 
 
 _PROJECT = select(projects).where(projects.c.id == bindparam("id"))
+_OF_PROJECT = select(tasks.c.id).where(tasks.c.id == bindparam("id"), tasks.c.project == bindparam("of_project"))
 
 
 def _seen(connection: Connection, id: str, caller: Caller) -> RowMapping:

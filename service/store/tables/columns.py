@@ -15,6 +15,10 @@ metadata = MetaData(
     }
 )
 
+# Of the times that there are in UTC, the first and the last, to the second. Versions before stored later ones.
+_FIRST = round(datetime.min.replace(tzinfo=UTC).timestamp()) * 1_000_000
+_LAST = round(datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()) * 1_000_000
+
 
 class Moment(TypeDecorator[datetime]):
     """A time in UTC, stored as microseconds since 1970: SQLite has no times."""
@@ -28,7 +32,7 @@ class Moment(TypeDecorator[datetime]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """From the database."""
-        return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
+        return None if value is None else datetime.fromtimestamp(min(max(value, _FIRST), _LAST) / 1_000_000, UTC)
 
 
 def now() -> datetime:

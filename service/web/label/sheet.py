@@ -12,7 +12,7 @@ from service.context import Service
 from service.labels.tasks import drafts, practising, roles, tasking
 from service.labels.tasks.own_work import Before
 from service.labels.tasks.shown import order
-from service.refusals import not_found
+from service.refusals import Invalid, not_found
 from service.store.database import Row
 from service.web.label.fields import Fields, letters, one
 from service.web.label.kinds import PAGES, Asked, KindPage
@@ -39,9 +39,9 @@ async def asked_of(parts: Service, project: Row, responses: Sequence[str]) -> As
 
 async def sheet_of(parts: Service, project: Row, task: Task, before: Before, given: Fields | None = None) -> Sheet:
     """The sheet of a task. What was just ``given`` goes first, then a draft, then the answer that stands."""
-    draft = before.draft
     answer = task.answer if isinstance(task, OwnTask) else None
     page, asked = page_of(project["kind"]), await asked_of(parts, project, task.responses)
+    draft = before.draft if before.draft is not None and _can_be_shown(page, asked, before.draft) else None
     fields = _begun(page, given, draft, None if answer is None else answer.label)
     stands = None if answer is None or given is not None or draft is not None else answer.flag
     return {
@@ -107,6 +107,15 @@ def _common(project: Row, task: str, prompt: Sequence[Message], responses: Seque
         "has_differences": len(responses) == 2 and not page_of(project["kind"]).marks_words,
         "blurred": roles.settings_of(project["settings"]).blur,
     }
+
+
+def _can_be_shown(page: KindPage, asked: Asked, draft: drafts.Draft) -> bool:
+    """Whether the page can show a draft. One that no page of ours has sent must not keep anybody from the task."""
+    try:
+        page.values(asked, draft.fields)
+    except Invalid:
+        return False
+    return True
 
 
 def _begun(page: KindPage, given: Fields | None, draft: drafts.Draft | None, label: dict[str, Any] | None) -> Fields:

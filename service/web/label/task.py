@@ -1,6 +1,5 @@
 """A task's page: shown, answered, skipped, gone back to. Labels are stored by the API's own routes."""
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -9,6 +8,7 @@ from starlette.datastructures import FormData
 
 from service import problems
 from service.answers.tasks import OwnTask
+from service.api.body import parse
 from service.api.labels import tasks
 from service.api.labels.tasks import SkipRequest
 from service.context import Parts, Service
@@ -19,7 +19,7 @@ from service.labels.tasks.coming import Again, Next
 from service.labels.tasks.handing import SeenTask
 from service.labels.tasks.own_work import OwnPace
 from service.labels.tasks.shown import order
-from service.refusals import Conflict, Invalid, TooLarge, not_found
+from service.refusals import Conflict, Invalid, Refusal, TooLarge, not_found
 from service.store.database import Row
 from service.store.repeats.idempotency import Once, Replay
 from service.web.forms import once_of, requested
@@ -205,10 +205,9 @@ def _seconds(fields: Fields) -> float | None:
 def _parsed(text: str) -> Fields:
     """A draft's fields. Raises `Invalid`."""
     try:
-        pairs = json.loads(text)
-        fields = [(str(name), str(value)) for name, value in pairs]
-    except (ValueError, TypeError):
-        raise Invalid("the draft is malformed", "Reload the page.") from None
-    if len(fields) > MOST_FIELDS or "\0" in text or "\\u0000" in text:
-        raise Invalid("the draft can't be stored", "It stays in the browser.")
+        fields = [(str(name), str(value)) for name, value in parse(text.encode())]
+    except (Refusal, ValueError, TypeError):
+        raise Invalid("the draft is malformed", "It stays in the browser.") from None
+    if len(fields) > MOST_FIELDS:
+        raise Invalid("the draft has too many fields", "It stays in the browser.")
     return fields

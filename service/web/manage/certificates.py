@@ -1,6 +1,5 @@
 """Certificates of judges: the list, and one with its figures, what it is bound to and doesn't cover, and its uses."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,12 +14,13 @@ from critic.certificates.gate import side
 from critic.pages.scales import shares
 from critic.pages.strips import Dot, Series, Strips
 from service import problems
+from service.api.body import parse
 from service.api.evidence import certificates as api
-from service.api.evidence.certificates import CertificateRequest, Sha256
+from service.api.evidence.certificates import CertificateRequest, Sha256, StoredCertificate
 from service.context import Parts, Service
 from service.refusals import Invalid, ProblemDocument, Refusal, not_found
 from service.web.forms import requested
-from service.web.manage.asking import Maker, Reader, new_number, once
+from service.web.manage.asking import Maker, Reader, new_number, only_once
 from service.web.rendering import csv, render, texts
 from service.web.visit import Form, PageRoute, Visit
 
@@ -40,7 +40,9 @@ async def store(request: Request, visit: Maker, parts: Parts, form: Form) -> Res
     """Store the file of a certificate."""
     try:
         asked = requested(CertificateRequest, {"certificate": await _content(form)})
-        made = await api.store(asked, visit.caller, parts, once(parts, visit, form))
+        made = await only_once(
+            parts, visit, form, StoredCertificate, lambda once: api.store(asked, visit.caller, parts, once)
+        )
     except (InputError, Refusal) as error:
         return await _listed(request, visit, parts, problems.of(error).public())
     return RedirectResponse(f"/certificates/{made.sha256}", 303)
@@ -105,8 +107,8 @@ async def _content(form: FormData) -> Any:
     if not isinstance(file, UploadFile) or not file.filename:
         raise Invalid("which file?", "Choose the certificate.json that `cai certify` wrote.", where="/file")
     try:
-        return json.loads(await file.read())
-    except (ValueError, RecursionError):
+        return parse(await file.read())
+    except Refusal:
         raise Invalid("the file is not JSON", "Choose the certificate.json that `cai certify` wrote.") from None
 
 

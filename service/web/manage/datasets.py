@@ -9,16 +9,18 @@ from fastapi.responses import RedirectResponse
 from base.errors import InputError
 from critic.feedback import KINDS
 from service import problems
+from service.answers.datasets import Dataset
 from service.api.evidence import certificates
 from service.api.labels import datasets as api
 from service.api.labels import projects
+from service.api.paging import Cursor
 from service.context import Parts, Service
 from service.exports.datasets import DatasetRequest
 from service.jobs import models
 from service.labels.projects import projects as stored_projects
 from service.refusals import Invalid, ProblemDocument, Refusal
 from service.web.forms import requested
-from service.web.manage.asking import Maker, Reader, lines_of, new_number, once, typed
+from service.web.manage.asking import Maker, Reader, lines_of, new_number, only_once, typed
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
 
@@ -29,7 +31,7 @@ METHODS = ("majority", "each", "soft")
 
 
 @router.get("/datasets")
-async def listed(request: Request, visit: Reader, parts: Parts, cursor: str | None = None) -> Response:
+async def listed(request: Request, visit: Reader, parts: Parts, cursor: Cursor = None) -> Response:
     """All versions of all data sets."""
     return await _listed(request, visit, parts, cursor, {}, None)
 
@@ -48,14 +50,16 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
     asks = {name: text_of(form, name) for name in ("certificate", "bounds", "require", "mend")}
     try:
         asked = requested(DatasetRequest, values | _certified(asks))
-        made = await api.make(asked, request, visit.caller, parts, once(parts, visit, form))
+        made = await only_once(
+            parts, visit, form, Dataset, lambda once: api.make(asked, request, visit.caller, parts, once)
+        )
     except (InputError, Refusal) as error:
         return await _listed(request, visit, parts, None, values | filter | asks, problems.of(error).public())
     return RedirectResponse(f"/datasets/{made.name}/{made.version}", 303)
 
 
 @router.get("/datasets/{name}/{version}")
-async def one(request: Request, name: str, version: int, visit: Reader, parts: Parts) -> Response:
+async def one(request: Request, name: api.Name, version: api.Version, visit: Reader, parts: Parts) -> Response:
     """One version."""
     dataset = await api.get(name, version, visit.caller, parts)
     filter = dataset.request.get("filter", {})
@@ -72,7 +76,13 @@ async def one(request: Request, name: str, version: int, visit: Reader, parts: P
 
 @router.get("/datasets/{name}/{version}/download")
 async def download(
-    request: Request, name: str, version: int, visit: Reader, parts: Parts, table: str, format: str = "jsonl"
+    request: Request,
+    name: api.Name,
+    version: api.Version,
+    visit: Reader,
+    parts: Parts,
+    table: str,
+    format: str = "jsonl",
 ) -> Response:
     """A table as a file."""
     return await api.download(name, version, request, visit.caller, parts, table, format)

@@ -10,12 +10,14 @@ from fastapi.responses import RedirectResponse
 from base.errors import InputError
 from critic.engine import EngineError, RunStopped
 from service import problems
+from service.answers.constitutions import Summary
 from service.api.judges import constitutions as api
 from service.api.judges.trials import MOST_EXAMPLES, TrialRequest, tried
+from service.bounds.lanes import Stop
 from service.context import Parts, Service
 from service.refusals import Forbidden, ProblemDocument, Refusal
 from service.web.forms import requested
-from service.web.manage.asking import Everyone, new_number, once, typed
+from service.web.manage.asking import Everyone, new_number, only_once, typed
 from service.web.manage.constitutions import published
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
@@ -59,7 +61,10 @@ async def act(request: Request, visit: Everyone, parts: Parts, form: Form) -> Re
     if act == "publish":
         try:
             content = text.encode()
-            answer = await api.publish(visit_admin(visit), parts, once(parts, visit, form), content, Response())
+            caller = visit_admin(visit)
+            answer = await only_once(
+                parts, visit, form, Summary, lambda once: api.publish(caller, parts, once, content, Response())
+            )
         except (InputError, Refusal) as error:
             return await _page(request, parts, visit, text, problem=problems.of(error).public())
         return RedirectResponse(f"/constitutions/{answer.ref}", 303)
@@ -114,7 +119,7 @@ async def _page(
         problem=problem,
         trial=trial,
         chosen=typed(chosen or {}),
-        principles=await asyncio.to_thread(_principles, parts, text),
+        principles=await parts.figures.run(request, lambda stop: _principles(parts, text, stop)),
         engines=parts.engines.names,
         examples=MOST_EXAMPLES,
         number=new_number(),
@@ -123,10 +128,10 @@ async def _page(
     )
 
 
-def _principles(parts: Service, text: str) -> list[tuple[str, str]]:
+def _principles(parts: Service, text: str, stop: Stop) -> list[tuple[str, str]]:
     """The principles of a text that can be read: ids and titles."""
     try:
-        constitution = parts.constitutions.checked(text.encode())
+        constitution = parts.constitutions.checked(text.encode(), stop.check)
     except InputError:
         return []
     return [(one.id, one.title) for one in constitution.principles]

@@ -17,10 +17,10 @@ from service.keys import key_rows
 from service.labels import annotators
 from service.labels.label_query import StoredFeedback
 from service.refusals import Invalid, ProblemDocument
-from service.review.adjudication import AdjudicationRequest
+from service.review.adjudication import Adjudication, AdjudicationRequest
 from service.review.story import Story, story_of
 from service.web.forms import requested
-from service.web.manage.asking import Maker, Reader, new_number, once, typed
+from service.web.manage.asking import Maker, Reader, new_number, only_once, typed
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
 
@@ -48,7 +48,7 @@ async def decide(request: Request, id: str, item: str, visit: Maker, parts: Part
     values["label"] = _label(project.kind, form)
     try:
         asked = requested(AdjudicationRequest, values)
-        await decided(id, asked, visit.caller, parts, once(parts, visit, form))
+        await only_once(parts, visit, form, Adjudication, lambda once: decided(id, asked, visit.caller, parts, once))
     except (InputError, Invalid) as error:
         return await _page(request, parts, visit, item, project, given, problems.of(error).public())
     return RedirectResponse(f"/projects/{id}/items/{item}#decisions", 303)

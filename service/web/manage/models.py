@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from service.api.jobs import models as api
+from service.api.paging import Cursor
 from service.context import Parts, Service
 from service.jobs import listing
 from service.web.manage.asking import JobReader
@@ -17,7 +18,7 @@ PAGE = 100
 
 
 @router.get("/models")
-async def listed(request: Request, visit: JobReader, parts: Parts, cursor: str | None = None) -> Response:
+async def listed(request: Request, visit: JobReader, parts: Parts, cursor: Cursor = None) -> Response:
     """All models, by name."""
     page = await api.listed(visit.caller, parts, limit=PAGE, cursor=cursor)
     return render(request, "manage/models.html.j2", models=page.items, next=page.next)

@@ -7,6 +7,7 @@
   const place = document.getElementById("sheet-place"), state = document.getElementById("state");
   const texts = JSON.parse(workplace.dataset.texts);
   const RESTED = 60_000, BREAK = 5 * 60_000; // milliseconds without a sign: a pause, and a break
+  const WRITTEN = new Set(["text", "quote", "span_note", "flag_note", "skip_note"]); // fields that hold words
   const channel = "BroadcastChannel" in window ? new BroadcastChannel("cai") : null;
 
   cai.csrf = workplace.dataset.csrf;
@@ -258,9 +259,9 @@
     if (!letter.about.again && !letter.about.skipped) count(-1);
     done = done.filter((task) => task !== letter.about.task);
     const box = notice(cai.text("script.refused", { why: `${said.detail ?? ""} ${said.fix ?? ""}` }), `refused-${letter.about.task}`, null, cai.text("script.close"));
-    const written = letter.fields.find(([name]) => name === "text");
-    if (written) {
-      const copy = Object.assign(document.createElement("textarea"), { readOnly: true, value: written[1] });
+    const written = letter.fields.filter(([name, value]) => WRITTEN.has(name) && value.trim()).map(([, value]) => value);
+    if (written.length) {
+      const copy = Object.assign(document.createElement("textarea"), { readOnly: true, value: written.join("\n\n") });
       copy.setAttribute("aria-label", cai.text("script.written"));
       box.append(copy);
     }

@@ -9,6 +9,7 @@ import pytest
 
 from critic.certificates.certificate import Certificate, CertifiedJudge
 from critic.statistics.judges.maps import Temperature
+from service.evidence import certificates
 from service.store.disk import dataset_folder
 from tests.critic.certificates.test_certificates import HASH, certificate
 from tests.service.calls import Api, comparison, problem
@@ -183,3 +184,26 @@ async def test_items_are_routed_and_figures_wait_for_all_of_them(api: Api) -> No
     problem(await api.admin.get(f"/v1/projects/{id}/routings/none"), 404, "not_found")
     ratings = (await api.admin.post("/v1/projects", json={"name": "R", "kind": "thumbs"})).json()["id"]
     problem(await api.admin.post(f"/v1/projects/{ratings}/routings", json={"budget": 5}), 422, "invalid")
+
+
+async def test_certificates_are_bounded_where_they_come_in_and_listed_by_bytes(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them were read, parsed and hashed for each page that lists some, however many and however long."""
+    ones = [certificate(not_covered=(f"{number} {'x' * 3000}",)) for number in range(4)]
+    for one in ones:
+        await stored(api, one)
+    monkeypatch.setattr(certificates, "PAGE_BYTES", 10_000)
+    listed = (await api.admin.get("/v1/certificates")).json()["items"]
+    newest = [one.sha256 for one in reversed(ones)]
+    assert [one["sha256"] for one in listed] == newest[: len(listed)] and 1 <= len(listed) < 4
+    assert (await api.admin.get(f"/v1/certificates/{newest[-1]}")).status_code == 200
+    await api.admin.post("/v1/feedback", json=[judged(n, 0.9) for n in range(4)])
+    asked = {"name": "d", "aggregation": "each", "require_certificate": True}
+    monkeypatch.setattr(certificates, "ALL_BYTES", 10_000)
+    refused = problem(await api.admin.post("/v1/datasets", json=asked), 422, "invalid")
+    assert "Name one by its hash" in refused["fix"]
+    told = await api.admin.post("/v1/datasets", json=asked | {"certificate": newest[0]})
+    assert "too many certificates" not in told.text
+    long = json.loads(certificate(not_covered=("x" * 2**20,) * 2).text())
+    problem(await api.admin.post("/v1/certificates", json={"certificate": long}), 422, "too_long")

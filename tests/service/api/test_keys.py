@@ -1,7 +1,11 @@
 """Keys through the API, on both databases; and how any route refuses."""
 
+from datetime import datetime
+
 import pytest
 
+from service.keys.auth import new_key
+from service.store.tables import keys
 from tests.service.calls import Api, one_database, problem
 
 
@@ -93,3 +97,15 @@ async def test_an_address_says_all_that_it_can_do(api: Api) -> None:
     problem(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "GET, POST"
     problem(await api.admin.get("/v1/kees"), 404, "not_found")
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+async def test_a_time_that_is_in_no_year_of_utc_is_refused_and_an_old_one_can_be_listed(api: Api, moment: str) -> None:
+    """One such key, and nobody could list keys any more."""
+    asked = {"name": "far", "scopes": ["read"], "expires_at": moment}
+    problem(await api.admin.post("/v1/keys", json=asked), 422, "invalid")
+    made = new_key("of a version before", ["read"], expires_at=datetime.fromisoformat(moment))
+    await api.service.database.insert({keys: [made.row]})
+    listed = (await api.admin.get("/v1/keys")).json()["items"]
+    [year] = [key["expires_at"][:4] for key in listed if key["id"] == made.id]
+    assert year == moment[:4]

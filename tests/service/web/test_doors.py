@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextvars import copy_context
+from html import unescape
 from pathlib import Path
 
 import httpx2
@@ -10,7 +11,7 @@ import pytest
 
 from critic.pages.markdown import at_most, rendered
 from service.settings import Settings
-from service.web.visit import STRANGERS_BYTES
+from service.web.visit import LONGEST_OF_STRANGERS, STRANGERS_BYTES
 from tests.service.calls import Api
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -29,13 +30,55 @@ async def form(client: httpx2.AsyncClient, **fields: str) -> httpx2.Response:
     return await client.post("/sign-in", data={"csrf": token[1], "to": "/", **fields})
 
 
-async def test_a_stranger_sends_no_more_than_a_form_to_sign_in(api: Api) -> None:
+async def test_a_stranger_sends_no_more_than_an_answer(api: Api) -> None:
     stranger = api.with_key(None)
-    for path in ("/sign-in", "/sign-in/token", "/sign-out", "/csp-reports"):
-        long = await stranger.post(path, content=b"a=" + b"x" * STRANGERS_BYTES, headers=FORM)
+    for path, most in (("/sign-in", LONGEST_OF_STRANGERS), ("/sign-out", LONGEST_OF_STRANGERS), REPORT):
+        long = await stranger.post(path, content=b"a=" + b"x" * most, headers=FORM)
         assert long.status_code == 413, path
         endless = await stranger.post(path, content=_parts(), headers=FORM)
         assert endless.status_code == 413, path
+
+
+REPORT = "/csp-reports", STRANGERS_BYTES
+
+
+@pytest.mark.parametrize("cookie", ["over", None])
+@pytest.mark.parametrize("written", ["The river that I mean. " * 2000, "Řeka, kterou myslím. " * 20_000])
+async def test_a_long_text_that_comes_after_its_session_is_given_back(
+    api: Api, written: str, cookie: str | None
+) -> None:
+    """Sent without scripts: the browser shows the answer in the page's place, and has the text nowhere else."""
+    browser = api.with_key(None)
+    if cookie is not None:
+        browser.cookies.set("cai_session", cookie)
+    answer = await browser.post("/label/project/task", data={"csrf": "0" * 64, "text": written, "do": "answer"})
+    assert answer.status_code == (403 if cookie is None else 401)
+    assert unescape(answer.text).count(written) == 1
+    room = api.service.strangers
+    assert room._left == room.most  # and nothing of it is kept
+
+
+async def test_who_hears_that_the_session_is_over_keeps_what_is_too_long_to_be_given_back(api: Api) -> None:
+    """A script takes any other answer for the server's last word on what it has sent."""
+    browser = api.with_key(None)
+    browser.cookies.set("cai_session", "over")
+    headers = {"Accept": "application/json", **FORM}
+    for body in (b"a=" + b"x" * LONGEST_OF_STRANGERS, _parts()):
+        answer = await browser.post("/label/project/task", content=body, headers=headers)
+        assert answer.status_code == 401
+
+
+async def test_strangers_long_forms_wait_for_each_other_and_for_nobody_else(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.bounds.limits.TURN_SECONDS", 0.01)
+    room, stranger = api.service.strangers, api.with_key(None)
+    await room.take(room.most)
+    busy = await stranger.post("/sign-in", data={"text": "words " * STRANGERS_BYTES})
+    assert busy.status_code == 503
+    made = (await api.admin.post("/v1/keys", json={"name": "ada", "scopes": ["read"]})).json()
+    assert (await form(stranger, key=made["key"])).status_code == 303
+    room.give_back(room.most)
 
 
 async def _parts() -> AsyncIterator[bytes]:
@@ -80,3 +123,10 @@ async def test_an_address_that_leads_nowhere_is_told_so_on_a_page_to_browsers_al
     told = await program.get("/nowhere/at/all")
     assert told.status_code == 404 and told.json()["type"] == "not_found"
     assert (await program.put("/v1/projects")).status_code == 405
+
+
+async def test_a_long_word_is_given_back_as_words_are(api: Api) -> None:
+    """An answer may be one line of code, or an address."""
+    code, id = "x=[i**2for(i)in(range(9))];" * 4, "0123456789abcdef" * 4
+    answer = await api.with_key(None).post("/label/a/b", data={"csrf": "0" * 64, "text": code, "task": id})
+    assert code in unescape(answer.text) and id not in answer.text

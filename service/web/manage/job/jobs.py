@@ -12,12 +12,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from service.api.jobs import jobs as api
+from service.api.paging import Cursor
 from service.context import Parts, Service
 from service.jobs.inputs.artifacts import Artifact, of_job
 from service.jobs.job import ENDED, Job, JobEvent
 from service.jobs.kinds import KINDS
 from service.refusals import not_found
-from service.web.manage.asking import JobReader, Submitter, once
+from service.web.manage.asking import JobReader, Submitter, only_once
 from service.web.rendering import csv, render
 from service.web.visit import Form, PageRoute, Visit
 from trainers.folder.report import pictures
@@ -27,7 +28,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 PAGE = 50
 EVENTS = 200  # of a log that a page shows, the last
 REPORT, METRICS = "report.html", "metrics.jsonl"
-MOST_METRICS = 32 * 2**20  # bytes
+MOST_METRICS, MOST_OF_REPORT = 32 * 2**20, 64 * 2**20  # bytes
 
 
 @router.get("/jobs")
@@ -37,7 +38,7 @@ async def listed(
     parts: Parts,
     state: str | None = None,
     kind: str | None = None,
-    cursor: str | None = None,
+    cursor: Cursor = None,
 ) -> Response:
     """All jobs, the newest first."""
     chosen: dict[str, Any] = {"state": state or None, "kind": kind or None}
@@ -69,7 +70,7 @@ async def cancel(id: str, visit: Submitter, parts: Parts, form: Form) -> Respons
 @router.post("/jobs/{id}/retry")
 async def retry(id: str, visit: Submitter, parts: Parts, form: Form) -> Response:
     """Do a job again."""
-    await api.retry(id, visit.caller, parts, once(parts, visit, form))
+    await only_once(parts, visit, form, Job, lambda once: api.retry(id, visit.caller, parts, once))
     return RedirectResponse(f"/jobs/{id}", 303)
 
 
@@ -89,7 +90,7 @@ async def file(id: str, name: str, visit: JobReader, parts: Parts) -> Response:
 async def report(id: str, visit: JobReader, parts: Parts) -> Response:
     """The report, as a page: nothing in it runs or loads, and its style is the one that it was written with."""
     await parts.jobs.readable(id, visit.caller)
-    content = await asyncio.to_thread(_content, parts, id, REPORT)
+    content = await asyncio.to_thread(_content, parts, id, REPORT, MOST_OF_REPORT)
     if content is None:
         raise not_found("report of job", id, "Runs, trainings and alignments leave one when they are done.")
     text = content.decode("utf-8", "replace")
@@ -122,7 +123,7 @@ async def _told(parts: Service, visit: Visit, id: str) -> dict[str, Any]:
     drawn: dict[str, str] = {}
     if readable:
         files = await asyncio.to_thread(parts.jobs.artifacts.listing, of_job(id))
-        events = await _last_events(parts, id)
+        events = [JobEvent.model_validate(event) for event in await parts.jobs.last_events(id, EVENTS)]
         drawn = await asyncio.to_thread(_curves, parts, id)
     return {
         "job": job,
@@ -138,16 +139,6 @@ async def _told(parts: Service, visit: Visit, id: str) -> dict[str, Any]:
     }
 
 
-async def _last_events(parts: Service, id: str) -> list[JobEvent]:
-    """The last events of a job, oldest first."""
-    last: list[dict[str, Any]] = []
-    after = 0
-    while page := await parts.jobs.events(id, after, 500):
-        last = [*last, *page][-EVENTS:]
-        after = page[-1]["seq"]
-    return [JobEvent.model_validate(event) for event in last]
-
-
 def _result(job: Job) -> list[tuple[str, Any]]:
     """What a job says of its result in single values."""
     return [(key, value) for key, value in (job.result or {}).items() if not isinstance(value, dict | list)]
@@ -158,14 +149,17 @@ def _curves(parts: Service, id: str) -> dict[str, str]:
     return {name: picture.draw() for name, picture in pictures(_metrics(parts, id)).items()}
 
 
-def _content(parts: Service, id: str, name: str) -> bytes | None:
+def _content(parts: Service, id: str, name: str, most: int) -> bytes | None:
+    """A file of a job, where there is one of at most so many bytes: a longer one can be downloaded."""
     artifact = parts.jobs.artifacts.find(of_job(id), name)
-    return None if artifact is None else b"".join(parts.jobs.artifacts.blocks(of_job(id), artifact.name))
+    if artifact is None or artifact.bytes > most:
+        return None
+    return b"".join(parts.jobs.artifacts.blocks(of_job(id), artifact.name))
 
 
 def _metrics(parts: Service, id: str) -> list[dict[str, Any]]:
     """What a training has logged so far: of one that runs, as its folder has it; of one that has ended, its file."""
-    lines = (_content(parts, id, METRICS) or _logged(parts, id)).decode("utf-8", "replace").split("\n")
+    lines = (_content(parts, id, METRICS, MOST_METRICS) or _logged(parts, id)).decode("utf-8", "replace").split("\n")
     rows = []
     for line in lines[:-1]:  # the last is empty, or being written
         try:

@@ -4,7 +4,6 @@ So whatever a request may say can be said on a page, and the model itself checks
 request's own default holds.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from service.api.body import parse
 from service.jobs.requests import SUGGESTED
-from service.refusals import Invalid
+from service.refusals import Invalid, Refusal
 from service.web.manage.asking import lines_of
 
 Given = Mapping[str, str]
@@ -137,8 +137,8 @@ def _more(text: str) -> dict[str, Any]:
         if not name or not is_given:
             raise Invalid(f"{line[:80]!r} is no setting", "Write NAME = VALUE, one per line.", where="/settings")
         try:
-            values[name] = json.loads(value)
-        except (ValueError, RecursionError):
+            values[name] = parse(value.encode())
+        except Refusal:  # a word
             values[name] = value
     return values
 

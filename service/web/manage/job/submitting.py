@@ -1,6 +1,5 @@
 """Submitting a job on a page: a form for each kind of job, made of its request, which then goes the API's way."""
 
-import json
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, get_args
@@ -11,17 +10,19 @@ from starlette.datastructures import FormData, UploadFile
 
 from base.errors import InputError
 from service import problems
+from service.api.body import parse
 from service.api.jobs import jobs as api
 from service.context import Parts, Service
 from service.exports import versions
 from service.jobs import listing, models
 from service.jobs.inputs.uploads import Ending
+from service.jobs.job import Job
 from service.jobs.kinds import KINDS
 from service.refusals import Invalid, ProblemDocument, Refusal, not_found
 from service.review.item_files import known_ending
 from service.store.repeats.idempotency import Once
 from service.web.forms import requested
-from service.web.manage.asking import Submitter, new_number, once, typed
+from service.web.manage.asking import Submitter, new_number, only_once, typed
 from service.web.manage.job.request_form import Entry, entries_of, values_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
@@ -73,7 +74,8 @@ async def _submitted(parts: Service, visit: Visit, form: FormData, kind: str, gi
     asked: Any = requested(KINDS[kind].request, values)
     for content, ending in uploads.values():
         await parts.uploads.store(content, ending, visit.caller, Once(parts.database, visit.caller.key, None, ""))
-    return (await api.submit(asked, visit.caller, parts, once(parts, visit, form))).id
+    made = await only_once(parts, visit, form, Job, lambda once: api.submit(asked, visit.caller, parts, once))
+    return made.id
 
 
 async def _source(
@@ -129,10 +131,11 @@ def _rows(text: str, name: str) -> list[Any]:
         if not line.strip():
             continue
         try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError):
+            rows.append(parse(line.encode()))
+        except Refusal:
+            problem = f"line {number} is no JSON that can be used: {line.strip()[:80]}"
             fix = 'Write one row per line, such as {"prompt": "Name a river."}'
-            raise Invalid(f"line {number} is no JSON: {line.strip()[:80]}", fix, where=_where(name)) from None
+            raise Invalid(problem, fix, where=_where(name)) from None
     return rows
 
 

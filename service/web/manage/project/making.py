@@ -4,7 +4,6 @@ A project is made closed. Its page then shows the first task as annotators will 
 discards it. So nobody labels what was set up by mistake.
 """
 
-import asyncio
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,9 @@ from starlette.datastructures import FormData, UploadFile
 from base.errors import InputError
 from critic.feedback import KINDS
 from service import problems
+from service.answers.projects import Project
 from service.api.labels import projects as api
+from service.bounds.lanes import Stop
 from service.context import Parts, Service
 from service.exports import versions
 from service.jobs import listing
@@ -28,7 +29,7 @@ from service.refusals import Fault, Invalid, ProblemDocument, Refusal
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store.disk import dataset_folder
 from service.web.forms import requested
-from service.web.manage.asking import Maker, new_number, once, typed
+from service.web.manage.asking import Maker, new_number, only_once, typed
 from service.web.manage.project.pools import pools_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, text_of
@@ -36,6 +37,8 @@ from service.web.visit import Form, PageRoute, text_of
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 T = TypeVar("T")
+Read = Callable[[Path, Any, Callable[[], None]], T]
+"""Reads a file's items of a kind; the last argument is called once a row."""
 
 ROLES = ("gold", "practice")
 SOURCES = ("file", "run", "dataset", "feedback", "later")
@@ -53,9 +56,9 @@ async def form(request: Request, visit: Maker, parts: Parts) -> Response:
 async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Response:
     """Make a project, closed."""
     try:
-        values, read = await _asked(parts, form)
+        values, read = await _asked(request, parts, form)
         asked = requested(api.ProjectRequest, values)
-        made = await api.make(asked, visit.caller, parts, once(parts, visit, form))
+        made = await only_once(parts, visit, form, Project, lambda once: api.make(asked, visit.caller, parts, once))
     except (InputError, Refusal) as error:
         return await _page(request, parts, _given(form), problems.of(error).public())
     left_out = f"?left_out={read.left_out_count}" if read is not None and read.left_out_count else ""
@@ -92,7 +95,7 @@ def _given(form: FormData) -> dict[str, Any]:
     return given | {name: list(map(str, form.getlist(name))) for name in several}
 
 
-async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsOfFile | None]:
+async def _asked(request: Request, parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsOfFile | None]:
     """The request that the form means, and what was read of a file, if one was sent."""
     values: dict[str, Any] = {
         "name": text_of(form, "name").strip(),
@@ -113,11 +116,11 @@ async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsO
         values["scale"] = {name: text_of(form, f"scale_{name}").strip() for name in ends}
     if values["kind"] not in KINDS:
         raise Invalid("which kind of label?", "Choose one.", where="/kind")
-    read = await _items(parts, form, values)
+    read = await _items(request, parts, form, values)
     if read is not None:
         values["items"] = [item.model_dump() for item in read.items]
     for role in ROLES:
-        known = await of_upload(form, role, values["kind"], known_items_of)
+        known = await of_upload(request, parts, form, role, values["kind"], known_items_of)
         values["items"] = [*values.get("items", ()), *(item.model_dump() | {"role": role} for item in known or ())]
     if read is not None:
         values["name"] = values["name"] or _called(form)
@@ -140,11 +143,11 @@ def _options(form: FormData) -> dict[str, Any]:
     return options | {"settings": settings}
 
 
-async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> ItemsOfFile | None:
+async def _items(request: Request, parts: Service, form: FormData, values: dict[str, Any]) -> ItemsOfFile | None:
     """Read the items, or say in ``values`` which stored ones are meant."""
     match text_of(form, "source"):
         case "file":
-            read: ItemsOfFile | None = await of_upload(form, "file", values["kind"], items_of)
+            read: ItemsOfFile | None = await of_upload(request, parts, form, "file", values["kind"], items_of)
             if read is None:
                 raise InputError("which file?", where="/file", fix="Choose one with a row for each item.")
             return read
@@ -154,7 +157,7 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
             if not job:
                 raise Invalid("which run?", "Choose one.", where="/run")
         case "dataset":
-            return await _of_dataset(parts, text_of(form, "dataset"), values["kind"])
+            return await _of_dataset(request, parts, text_of(form, "dataset"), values["kind"])
         case "feedback":
             names = ("kind", "source", "group", "project")
             chosen = {name: text_of(form, f"filter_{name}").strip() for name in names}
@@ -167,24 +170,24 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
     return None
 
 
-async def of_upload(form: FormData, name: str, kind: Any, read: Callable[[Path, Any], T]) -> T | None:
-    """What is read of the file in a field; None where none was chosen."""
+async def of_upload(request: Request, parts: Service, form: FormData, name: str, kind: Any, read: Read[T]) -> T | None:
+    """What is read of the file in a field; None where none was chosen. It takes its turn in the lane of figures."""
     file = form.get(name)
     if not isinstance(file, UploadFile) or not file.filename:
         return None
     content, suffix = await file.read(), known_ending(file.filename)
 
-    def reading() -> T:
+    def reading(stop: Stop) -> T:
         with tempfile.TemporaryDirectory(prefix="cai-items-") as folder:
             path = Path(folder) / f"{name}{suffix}"
             path.write_bytes(content)
             check_unpacked(path)
-            return read(path, kind)
+            return read(path, kind, stop.check)
 
-    return await asyncio.to_thread(reading)
+    return await parts.figures.run(request, reading)
 
 
-async def _of_dataset(parts: Service, named: str, kind: Any) -> ItemsOfFile:
+async def _of_dataset(request: Request, parts: Service, named: str, kind: Any) -> ItemsOfFile:
     name, _, version = named.partition("@")
     number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
     there = await versions.tables(parts.database, name, number)
@@ -192,7 +195,7 @@ async def _of_dataset(parts: Service, named: str, kind: Any) -> ItemsOfFile:
         raise InputError(f"there is no data set {named!r}", where="/dataset", fix="Choose one.")
     tables = [table for table in ("pairs", "rankings", "ratings", "sft") if table in there]
     file = dataset_folder.folder(parts.settings.data, name, number) / f"{tables[0]}.jsonl"
-    return await asyncio.to_thread(items_of, file, kind)
+    return await parts.figures.run(request, lambda stop: items_of(file, kind, stop.check))
 
 
 def _called(form: FormData) -> str:

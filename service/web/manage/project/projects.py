@@ -1,10 +1,14 @@
 """Projects: the list, and the first page of one, with its progress by annotator and pool and what can be done there."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from service.answers.projects import ItemsAdded
 from service.api.labels import projects as api
 from service.api.labels import tasks
+from service.api.paging import Cursor
 from service.api.review.figures import paused
 from service.context import Parts
 from service.labels import annotators
@@ -15,7 +19,7 @@ from service.review.item_files import items_of
 from service.review.pausing import PauseRequest
 from service.review.progress import progress_of
 from service.web.forms import requested
-from service.web.manage.asking import Maker, Reader, new_number, once
+from service.web.manage.asking import Maker, Reader, new_number, only_once
 from service.web.manage.project.making import of_upload
 from service.web.manage.project.pools import pools_of
 from service.web.manage.project.preview import first_sheet
@@ -24,19 +28,21 @@ from service.web.visit import Form, PageRoute, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
+LeftOut = Annotated[int, Query(ge=0, le=10**9)]
+
 PAGE = 50
 SKIPS = 50  # that are told of on a project's page
 
 
 @router.get("/projects")
-async def listed(request: Request, visit: Reader, parts: Parts, cursor: str | None = None) -> Response:
+async def listed(request: Request, visit: Reader, parts: Parts, cursor: Cursor = None) -> Response:
     """All projects, with how far each is."""
     page = await api.listed(visit.caller, parts, limit=PAGE, cursor=cursor)
     return render(request, "manage/projects.html.j2", projects=page.items, next=page.next)
 
 
 @router.get("/projects/{id}")
-async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: int = 0) -> Response:
+async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: LeftOut = 0) -> Response:
     """A project: how far it is, by annotator and pool. ``left_out`` rows of its file could not be used."""
     project = await api.get(id, visit.caller, parts)
     skips = await tasks.skips(id, visit.caller, parts, limit=SKIPS)
@@ -100,14 +106,14 @@ async def change(id: str, visit: Maker, parts: Parts, form: Form) -> Response:
 
 
 @router.post("/projects/{id}/items")
-async def add(id: str, visit: Maker, parts: Parts, form: Form) -> Response:
+async def add(id: str, request: Request, visit: Maker, parts: Parts, form: Form) -> Response:
     """Add the items of a file."""
     project = await api.get(id, visit.caller, parts)
-    read = await of_upload(form, "file", project.kind, items_of)
+    read = await of_upload(request, parts, form, "file", project.kind, items_of)
     if read is None:
         raise Invalid("which file?", "Choose one with a row for each item.", where="/file")
     asked = requested(ItemsRequest, {"items": [item.model_dump() for item in read.items]})
-    await api.add(id, asked, visit.caller, parts, once(parts, visit, form))
+    await only_once(parts, visit, form, ItemsAdded, lambda once: api.add(id, asked, visit.caller, parts, once))
     left_out = f"?left_out={read.left_out_count}" if read.left_out_count else ""
     return RedirectResponse(f"/projects/{id}{left_out}", 303)
 

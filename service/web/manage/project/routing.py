@@ -11,7 +11,7 @@ from critic.pages.strips import Dot, Series, Strips
 from service import problems
 from service.answers.agreement import ShareFigure
 from service.api.evidence import routing as api
-from service.api.evidence.routing import ItemVerdict, RoutedFigures
+from service.api.evidence.routing import ItemVerdict, RoutedFigures, Routing
 from service.api.labels import projects
 from service.context import Parts, Service
 from service.evidence import routing as draws
@@ -19,7 +19,7 @@ from service.evidence.routing import RouteRequest
 from service.labels.tasks import task_rows
 from service.refusals import ProblemDocument, Refusal, not_found
 from service.web.forms import requested
-from service.web.manage.asking import Maker, Reader, new_number, once, typed
+from service.web.manage.asking import Maker, Reader, new_number, only_once, typed
 from service.web.rendering import csv, render, texts
 from service.web.visit import Form, PageRoute, Visit, text_of
 
@@ -44,7 +44,9 @@ async def draw(request: Request, id: str, visit: Maker, parts: Parts, form: Form
     values["filter"] = {name: given[name] for name in FILTERS if given[name]}
     try:
         asked = requested(RouteRequest, values)
-        made = await api.make(id, asked, request, visit.caller, parts, once(parts, visit, form))
+        made = await only_once(
+            parts, visit, form, Routing, lambda once: api.make(id, asked, request, visit.caller, parts, once)
+        )
     except (InputError, Refusal) as error:
         return await _listed(request, id, visit, parts, given, problems.of(error).public())
     return RedirectResponse(f"/projects/{id}/routing/{made.id}", 303)

@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from service.answers.projects import ItemsAdded
 from service.api.labels import projects as api
 from service.api.review.items import uncertain as sought
 from service.context import Parts
 from service.labels.projects.project_items import ItemsRequest
 from service.review.uncertain import UncertainQuery
 from service.web.forms import requested
-from service.web.manage.asking import Maker, Reader, new_number, once
+from service.web.manage.asking import Maker, Reader, new_number, only_once
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, text_of
 
@@ -40,5 +41,5 @@ async def assign(visit: Maker, parts: Parts, form: Form) -> Response:
     """Give the chosen items to a project."""
     asked = requested(ItemsRequest, {"stored": [str(item) for item in form.getlist("item")]})
     project = text_of(form, "project")
-    await api.add(project, asked, visit.caller, parts, once(parts, visit, form))
+    await only_once(parts, visit, form, ItemsAdded, lambda once: api.add(project, asked, visit.caller, parts, once))
     return RedirectResponse(f"/projects/{project}", 303)
