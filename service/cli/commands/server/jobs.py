@@ -41,7 +41,7 @@ def submit(
     try:
         text = sys.stdin.read() if request == "-" else Path(request).read_text("utf-8")
         asked = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"no request can be read: {error}", where=request) from None
     typer.echo(_send("POST", "/v1/jobs", server, key, json=asked)["id"])
 
