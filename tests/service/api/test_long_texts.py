@@ -10,6 +10,7 @@ import pytest
 from critic.feedback import Feedback, RankingLabel
 from critic.records import Prompt, Response
 from service.labels.labels import Origin, rows
+from service.labels.tasks import task_rows
 from service.review import story
 from service.settings import Settings
 from tests.service.calls import Api, comparison, problem
@@ -185,3 +186,14 @@ async def test_equal_labels_are_looked_for_a_few_at_a_time(api: Api, monkeypatch
     monkeypatch.setattr(api.service.imports, "_seconds", 0.0)
     late = problem(await api.admin.post("/v1/feedback", json=[row | {"nth": 6}]), 503, "took_too_long")
     assert "given up" in late["detail"]
+
+
+async def test_of_long_prompts_in_a_list_little_is_kept(api: Api) -> None:
+    """A page that tells of 50 tasks had all of their prompts in memory at once, each of up to 2 MB."""
+    items = [{"prompt": f"{number} {'x' * 900}", "responses": ["The Po."]} for number in range(9)]
+    asked = {"name": "p", "kind": "critique", "items": items}
+    project = (await api.admin.post("/v1/projects", json=asked)).json()["id"]
+    ids = [task["item"] for task in (await api.admin.get(f"/v1/projects/{project}/tasks")).json()["items"]]
+    told = await task_rows.prompts(api.service.database, project, ids)
+    assert sorted(text[:2] for text in told.values()) == [f"{number} " for number in range(9)]
+    assert {len(text) for text in told.values()} == {task_rows.SHOWN_CHARACTERS} and told.keys() == set(ids)
