@@ -49,6 +49,8 @@ GARBAGE = 20_000
 """New objects after which circles among them are looked for: some megabytes. At Python's usual 700 the collector has a
 tenth of a batch's processor time, and hardly anything here goes round in a circle."""
 
+IMPORTS_WAITING = 32  # batches that look for labels which are stored already: nobody waits for a data set to do so
+
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
 
@@ -121,6 +123,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         snapshots = stack.enter_context(closing(Snapshots(database.url)))
         figures = Lane("figures", settings.figures_at_once, settings.figures_waiting, settings.figures_seconds)
         builds = Lane("data sets", settings.builds_at_once, settings.builds_waiting, settings.builds_seconds)
+        imports = Lane("imports", 1, IMPORTS_WAITING, settings.figures_seconds)
         keys = Keys(database)
         yield Service(
             settings,
@@ -136,6 +139,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             snapshots,
             await stack.enter_async_context(figures),
             await stack.enter_async_context(builds),
+            await stack.enter_async_context(imports),
             Uploads(settings, database, jobs.artifacts),
             Sessions(database, keys, settings.session_hours),
         )

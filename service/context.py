@@ -53,6 +53,7 @@ class Service:
     snapshots: Snapshots
     figures: Lane
     builds: Lane
+    imports: Lane
     uploads: Uploads
     sessions: Sessions
     turns: Turns = field(default_factory=Turns)

@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -156,12 +157,17 @@ def of(error: Exception) -> Problem:
             return _of_engine(error)
         case DBAPIError():
             return _of_database(error)
+        case NoConnection():
+            return _of_refusal(Busy("all connections to the database are in use", slug="database_unavailable"))
         case OSError():
             return _of_machine(error)
     return _of_unforeseen(error)
 
 
-_ANSWERED = (Refusal, InputError, RequestValidationError, RequestTooLong, EngineError, RunStopped, DBAPIError, OSError)
+_ANSWERED = (
+    *(Refusal, InputError, RequestValidationError, RequestTooLong, EngineError, RunStopped),
+    *(DBAPIError, NoConnection, OSError),
+)
 
 
 def _problem(

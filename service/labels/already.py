@@ -9,11 +9,12 @@ from base.digest import digest
 from critic.feedback import Feedback
 from critic.feedback.same import same_label
 from service.bounds.lanes import Lane, Stop
-from service.labels.label_query import numbers
-from service.labels.snapshot import Snapshots, labels_by_item
+from service.labels.label_query import selected, stored
+from service.labels.snapshot import Snapshots
 from service.store.tables import annotators, feedback
 
 CHUNK = 200  # items of a query
+ROWS_READ = 8  # that are in memory at once: each may have megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,10 @@ def _stored(connection: Connection, items: Sequence[str], stop: Stop) -> dict[st
         chosen = (feedback.c.item.in_(items[start : start + CHUNK]),)
         people = select(feedback.c.annotator).where(*chosen, feedback.c.source == "human").distinct()
         names = _names(connection, set(connection.execute(people).scalars()))
-        for label in labels_by_item(connection, numbers().where(*chosen), stop):
-            known.setdefault(same_label(label.plain(), _called(label, names)), []).append(label.id)
+        query = selected().where(*chosen).order_by(feedback.c.seq)
+        with connection.execute(query, execution_options={"yield_per": ROWS_READ}) as rows:
+            for label in map(stored, stop.watched(rows.mappings())):
+                known.setdefault(same_label(label.plain(), _called(label, names)), []).append(label.id)
     return known
 
 

@@ -35,11 +35,11 @@ async def add(once: Once, row: Mapping[str, Any], answer: Any, caller: Caller) -
         ) from None
 
 
-async def page(database: Database, after: str, limit: int, name: str | None = None) -> Sequence[RowMapping]:
-    """Return annotators behind the id ``after``, by id; only the one called ``name``, where that is given."""
+async def page(database: Database, after: str, limit: int, called: Iterable[str] | None = None) -> Sequence[RowMapping]:
+    """Return annotators behind the id ``after``, by id; only those ``called`` so, where that is given."""
     query = select(annotators).order_by(annotators.c.id).limit(limit).where(annotators.c.id > after)
-    if name is not None:
-        query = query.where(annotators.c.name == name)
+    if called is not None:
+        query = query.where(annotators.c.name.in_(sorted(called)))
     async with database.read() as connection:
         return (await connection.execute(query)).mappings().all()
 

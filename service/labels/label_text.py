@@ -106,14 +106,20 @@ def latest(connection: Connection, ids: Sequence[str]) -> list[str]:
     return texts
 
 
+def bytes_of(dialect: str) -> ColumnElement[int]:
+    """The bytes of a label with the texts that it is about, in a query of ``feedback`` that is joined to ``items``."""
+    of = _SQLITE if dialect == "sqlite" else _POSTGRES
+    return literal_column(" + ".join(of.size.format(column) for column in LONG.values()))
+
+
 def _of(connection: Connection) -> _Dialect:
     return _SQLITE if connection.dialect.name == "sqlite" else _POSTGRES
 
 
 def _cut(of: _Dialect, place: Any, chosen: Conditions, limit: int) -> Select[Any]:
     """One row: the last number of the page, how many labels it has, and how many there would be."""
-    size: ColumnElement[int] = literal_column(" + ".join(of.size.format(column) for column in LONG.values()))
-    sized = _joined(select(place.label("seq"), size.label("size"))).where(*chosen).order_by(place).limit(limit + 1)
+    size = bytes_of("sqlite" if of is _SQLITE else "postgresql").label("size")
+    sized = _joined(select(place.label("seq"), size)).where(*chosen).order_by(place).limit(limit + 1)
     each = sized.cte()
     number = func.row_number().over(order_by=each.c.seq).label("number")
     total = func.sum(each.c.size).over(order_by=each.c.seq).label("total")

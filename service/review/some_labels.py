@@ -1,43 +1,34 @@
-"""Labels of one item, or of one job, a few at a time and as far as they are not too long.
+"""Labels of one item, or of one job, as far as they are not too long.
 
 Each is read with its own copy of the texts that it is about: 500 of them may be a gigabyte.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.bounds.text_bounds import TextBounds
-from service.labels.label_query import StoredFeedback, stored
-
-ROWS_READ = 4  # that are in memory at once: each may have megabytes
+from service.labels.label_query import StoredFeedback, selected, stored
+from service.labels.label_text import bytes_of
+from service.store.tables import feedback
 
 
 async def first_labels(
     connection: AsyncConnection, query: Select[Any], most_bytes: int
 ) -> list[tuple[RowMapping, StoredFeedback]]:
     """Return the first labels of a `selected` query: one, however long it is, and more up to so many bytes in all."""
-    labels: list[tuple[RowMapping, StoredFeedback]] = []
-    left = most_bytes
-    async with aclosing(rows_of(connection, query)) as rows:
-        async for row in rows:
-            left -= size_of(row)
-            if left < 0 and labels:
-                break
-            labels.append((row, stored(row)))
-    return labels
+    size = bytes_of(connection.dialect.name).label("size")
+    sizes = (await connection.execute(query.with_only_columns(feedback.c.seq, size))).all()
+    chosen = selected().where(feedback.c.seq.in_(_first(sizes, most_bytes))).order_by(feedback.c.seq)
+    return [(row, stored(row)) for row in (await connection.execute(chosen)).mappings()]
 
 
-async def rows_of(connection: AsyncConnection, query: Select[Any]) -> AsyncGenerator[RowMapping, None]:
-    """Yield a query's rows, of which a few are in memory. Close it where it is not read to its end."""
-    async with connection.stream(query, execution_options={"yield_per": ROWS_READ}) as rows:
-        async for row in rows.mappings():
-            yield row
-
-
-def size_of(row: RowMapping) -> int:
-    """The bytes of a label with the texts that it is about."""
-    return sum(TextBounds.size(row[name]) for name in ("label", "prompt", "responses"))
+def _first(sizes: Sequence[Any], most_bytes: int) -> list[int]:
+    first: list[int] = []
+    for seq, size in sizes:
+        most_bytes -= size
+        if most_bytes < 0 and first:
+            break
+        first.append(seq)
+    return first

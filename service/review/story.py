@@ -11,11 +11,12 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.records import Prompt, Response
+from service.bounds.text_bounds import TextBounds
 from service.labels.label_query import FeedbackFilter, StoredFeedback, selected
 from service.labels.label_text import PAGE_BYTES
 from service.refusals import not_found
 from service.review.adjudication import Adjudication
-from service.review.some_labels import first_labels, size_of
+from service.review.some_labels import first_labels
 from service.store.tables import (
     adjudications,
     datasets,
@@ -124,9 +125,10 @@ async def _before(
         query = selected().where(feedback.c.job == job, feedback.c.kind.in_(kinds))
         query = query.where(feedback.c.seq.between(seq - NEAR, seq + NEAR)).order_by(feedback.c.seq)
         for row, label in await first_labels(connection, query, left):
-            left -= size_of(row)
+            size = TextBounds.size(row["label"]) + TextBounds.size(label.prompt) + TextBounds.size(label.responses)
+            left -= size
             if label.prompt.key == prompt.key and label.id not in near:
-                kept -= size_of(row)
+                kept -= size
                 if kept < 0:
                     return list(near.values())
                 near[label.id] = label

@@ -91,8 +91,12 @@ def tell_browsers(app: FastAPI) -> None:
 async def _nowhere(request: Request) -> Response:
     """Say on a page that there is none; nothing is asked of who comes, as nothing is shown."""
     request.state.visit, request.state.csrf = None, ""
-    await _recognised(request)
-    response = _failed(request, not_found("page", request.url.path, "Look at its address again."))
+    told: Exception = not_found("page", request.url.path, "Look at its address again.")
+    try:
+        await _recognised(request)
+    except Exception as error:  # as in `PageRoute`: a database that is away, perhaps
+        told = error
+    response = _failed(request, told)
     secure(response.headers)
     return response
 

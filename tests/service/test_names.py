@@ -55,5 +55,8 @@ async def test_nobody_and_no_project_can_be_made_to_look_like_another_one(api: A
             assert (await api.admin.post(f"/v1/{path}", json={"name": name, **asked})).status_code == 409
     named = (await api.admin.get("/v1/annotators", params={"name": "\ufeffAda "})).json()["items"]
     assert [one["name"] for one in named] == ["Ada"]
+    await api.annotator("Grace ")  # of a version before
+    [grace] = (await api.admin.get("/v1/annotators", params={"name": "Grace "})).json()["items"]
+    assert grace["name"] == "Grace "
     key = await api.admin.post("/v1/keys", json={"name": "a\u202ekey", "scopes": ["read"]})
     assert key.json()["name"] == "akey"

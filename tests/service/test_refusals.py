@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from service import problems, refusals
 from service.refusals import Fault, Invalid, NotFound, Refusal, not_found
@@ -80,3 +82,13 @@ def takes_tables(file: Path) -> bool:
     nodes = list(ast.walk(ast.parse(file.read_text())))
     taken = {(node.module, alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
     return ("service.store", "tables") in taken
+
+
+def test_no_connection_left_is_told_as_a_database_that_can_t_be_reached_and_not_as_a_fault_of_ours() -> None:
+    application = FastAPI()
+    problems.install(application)
+    assert NoConnection in application.exception_handlers
+    problem = problems.of(NoConnection("QueuePool limit of size 10 overflow 20 reached, connection timed out"))
+    told = problem.public()
+    assert (told.status, told.type) == (503, "database_unavailable") and "Retry-After" in problem.headers
+    assert "QueuePool" not in told.detail

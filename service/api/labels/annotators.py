@@ -71,7 +71,7 @@ async def listed(
     cursor: Cursor = None,
 ) -> Page[Annotator]:
     """All annotators, by id."""
-    called = None if name is None else seen(name)
+    called = None if name is None else {seen(name), name}  # as it is kept, and as versions before kept it
     rows = await annotators.page(parts.database, decode(cursor) or "", limit + 1, called)
     people = [Annotator.model_validate(dict(row)) for row in rows[:limit]]
     return Page(items=people, next=encode(people[-1].id) if len(rows) > limit else None)

@@ -225,7 +225,7 @@ async def _store_several(batch: _Batch, caller: Caller, parts: Parts, once: Once
     numbered = {position: already.Numbered(label, nth) for position, label, nth in batch.given("nth")}
     corrected = {position: replacing.Corrected(label, id) for position, label, id in batch.given("replaces")}
     for attempt in range(TRIES):
-        there, new = await already.find(parts.snapshots, parts.builds, numbered)
+        there, new = await already.find(parts.snapshots, parts.imports, numbered)
         wanted = {position: one for position, one in corrected.items() if position not in there}
         before = await replacing.find(parts.database, wanted)
         wrong = {position: said for position, said in before.items() if isinstance(said, str)}

@@ -13,6 +13,9 @@ from service.refusals import not_found
 from service.store.database import Database
 from service.store.tables import feedback, items, leases, projects, tasks
 
+ROWS_READ = 4  # whose texts are in memory at once: each may have megabytes, of which little is shown
+SHOWN_CHARACTERS = 240
+
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -75,9 +78,12 @@ async def _must_be(connection: AsyncConnection, project: str) -> None:
 
 
 async def prompts(database: Database, project: str, ids: Sequence[str]) -> dict[str, str]:
-    """Return what the prompts of some of a project's items say last, by the items' ids."""
+    """Return what the prompts of some of a project's items say last, in short, by the items' ids."""
     query = select(tasks.c.item, items.c.prompt).join(items, tasks.c.content == items.c.id)
     query = query.where(tasks.c.project == project, tasks.c.item.in_(ids))
-    async with database.read() as connection:
-        rows = (await connection.execute(query)).all()
-    return {row.item: str(row.prompt["messages"][-1]["content"]) for row in rows}
+
+    def read(connection: Connection) -> dict[str, str]:
+        with connection.execute(query, execution_options={"yield_per": ROWS_READ}) as rows:
+            return {row.item: str(row.prompt["messages"][-1]["content"])[:SHOWN_CHARACTERS] for row in rows}
+
+    return await database.look(read)

@@ -9,8 +9,8 @@ import pytest
 
 from critic.feedback import Feedback, RankingLabel
 from critic.records import Prompt, Response
-from service.labels import snapshot
 from service.labels.labels import Origin, rows
+from service.labels.tasks import task_rows
 from service.review import story
 from service.settings import Settings
 from tests.service.calls import Api, comparison, problem
@@ -165,7 +165,7 @@ def test_a_long_ranking_is_turned_without_looking_for_each_text_from_the_beginni
 
 async def test_the_story_of_an_item_ends_by_bytes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """500 labels of 2 MB were read and sent with each label's own copy of the texts: a gigabyte for one question."""
-    monkeypatch.setattr(story, "PAGE_BYTES", 6000)
+    monkeypatch.setattr(story, "PAGE_BYTES", 5000)
     for number in range(9):
         critique = comparison("x" * 900, label=f"{number} {'y' * 900}") | {"kind": "critique", "responses": ["The Po."]}
         assert (await api.admin.post("/v1/feedback", json=critique)).status_code == 201
@@ -176,15 +176,24 @@ async def test_the_story_of_an_item_ends_by_bytes(api: Api, monkeypatch: pytest.
     assert len((await api.admin.get(f"/v1/items/{item}")).json()["labels"]) == 1
 
 
-async def test_equal_labels_are_looked_for_in_so_many_bytes_of_an_item(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_equal_labels_are_looked_for_a_few_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """All labels of an item were read at once, each with its own copy of the texts, by the event loop itself."""
     row = comparison("x" * 900)
-    for nth in (1, 2):
+    for nth in range(1, 5):
         assert (await api.admin.post("/v1/feedback", json=[row | {"nth": nth}])).status_code == 201
-    again = await api.admin.post("/v1/feedback", json=[row | {"nth": 2}, row | {"nth": 3}])
-    assert (again.json()["there"], len((await api.admin.get("/v1/feedback")).json()["items"])) == ([0], 3)
-    monkeypatch.setattr(snapshot, "ITEM_BYTES", 2000)
-    document = problem(await api.admin.post("/v1/feedback", json=[row | {"nth": 4}]), 422, "invalid")
-    assert "more than 2,000 bytes" in document["detail"]
+    again = await api.admin.post("/v1/feedback", json=[row | {"nth": 2}, row | {"nth": 5}])
+    assert (again.json()["there"], len((await api.admin.get("/v1/feedback")).json()["items"])) == ([0], 5)
+    monkeypatch.setattr(api.service.imports, "_seconds", 0.0)
+    late = problem(await api.admin.post("/v1/feedback", json=[row | {"nth": 6}]), 503, "took_too_long")
+    assert "given up" in late["detail"]
+
+
+async def test_of_long_prompts_in_a_list_little_is_kept(api: Api) -> None:
+    """A page that tells of 50 tasks had all of their prompts in memory at once, each of up to 2 MB."""
+    items = [{"prompt": f"{number} {'x' * 900}", "responses": ["The Po."]} for number in range(9)]
+    asked = {"name": "p", "kind": "critique", "items": items}
+    project = (await api.admin.post("/v1/projects", json=asked)).json()["id"]
+    ids = [task["item"] for task in (await api.admin.get(f"/v1/projects/{project}/tasks")).json()["items"]]
+    told = await task_rows.prompts(api.service.database, project, ids)
+    assert sorted(text[:2] for text in told.values()) == [f"{number} " for number in range(9)]
+    assert {len(text) for text in told.values()} == {task_rows.SHOWN_CHARACTERS} and told.keys() == set(ids)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from critic.pages.markdown import at_most, rendered
 from service.settings import Settings
@@ -130,3 +131,17 @@ async def test_a_long_word_is_given_back_as_words_are(api: Api) -> None:
     code, id = "x=[i**2for(i)in(range(9))];" * 4, "0123456789abcdef" * 4
     answer = await api.with_key(None).post("/label/a/b", data={"csrf": "0" * 64, "text": code, "task": id})
     assert code in unescape(answer.text) and id not in answer.text
+
+
+async def test_a_database_that_is_away_is_told_on_the_page_of_an_address_that_leads_nowhere(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(token: str) -> None:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr(type(api.service.sessions), "find", lambda self, token: away(token))
+    browser = api.with_key(None)
+    browser.cookies.set("cai_session", "somebody's")
+    for address in ("/nowhere/at/all", "/label"):
+        answer = await browser.get(address, headers={"Accept": "text/html"})
+        assert answer.status_code == 503 and "database" in answer.text, address
