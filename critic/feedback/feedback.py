@@ -115,15 +115,22 @@ def blank_place(
     """Return where a text stands that shows nothing, as a JSON pointer; None where each says something.
 
     Who takes a question, answers or a label asks this. Records don't: what was stored before it was asked stays
-    readable, and what a run's policy left empty is counted there.
+    readable, and what a run's policy left empty is counted there. Where a label is about one answer, the others play no
+    part.
     """
     if prompt is not None and is_blank(prompt.messages[-1].content):
         return "/prompt"
     for place, response in enumerate(responses):
-        if is_blank(response.text):
+        if _is_about(label, place) and is_blank(response.text):
             return f"/responses/{place}"
     text = getattr(label, "text", None)  # a critique may have none, where a judge found no fault
     return "/label/text" if text and is_blank(text) else None
+
+
+def _is_about(label: Label | None, place: int) -> bool:
+    if label is None:
+        return True
+    return label.fewest_responses > 0 and getattr(label, "response", place) == place
 
 
 def bound(labels: Sequence[Feedback]) -> Columns:
