@@ -21,6 +21,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Ray's workers are nice by default (15): beside tests that compute they would hardly get a processor.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# Nor does it kill its workers because other tests, or whoever else is on this machine, have taken the memory.
+os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
 
 import hypothesis
 import pytest
