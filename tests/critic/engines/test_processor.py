@@ -43,10 +43,17 @@ def test_only_one_place_asks() -> None:
 
 @pytest.mark.parametrize(
     ("capabilities", "fast"),
-    [({"amx_bf16": True}, True), ({"amx_bf16": False, "avx512_bf16": True}, False), ({}, False)],
+    [
+        ({"amx_bf16": True, "cpu_name": "Intel(R) Xeon(R) Processor"}, True),
+        ({"amx_bf16": False, "avx512_bf16": True, "cpu_name": "Intel(R) Xeon(R) Processor"}, False),
+        ({"amx_bf16": False, "avx512_bf16": True, "cpu_name": "AMD EPYC"}, True),
+        ({"avx512_bf16": False, "cpu_name": "AMD EPYC"}, False),
+        ({"avx512_bf16": True}, False),
+        ({}, False),
+    ],
 )
-def test_only_amx_makes_bfloat16_fast(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], fast: bool
+def test_which_processors_multiply_bfloat16_fast(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, object], fast: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert processor.multiplies_bfloat16() is fast
