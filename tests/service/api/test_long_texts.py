@@ -195,5 +195,6 @@ async def test_of_long_prompts_in_a_list_little_is_kept(api: Api) -> None:
     project = (await api.admin.post("/v1/projects", json=asked)).json()["id"]
     ids = [task["item"] for task in (await api.admin.get(f"/v1/projects/{project}/tasks")).json()["items"]]
     told = await task_rows.prompts(api.service.database, project, ids)
-    assert sorted(text[:2] for text in told.values()) == [f"{number} " for number in range(9)]
+    beginnings = {text[:2] for text in told.values()}
+    assert beginnings == {f"{number} " for number in range(9)}
     assert {len(text) for text in told.values()} == {task_rows.SHOWN_CHARACTERS} and told.keys() == set(ids)
