@@ -31,8 +31,8 @@ from critic.files.shapes.other_names import (
     TAG,
 )
 from critic.files.shapes.pictures import PICTURES
+from critic.files.shapes.preferred import ICAI, SHP, TEXTS
 from critic.files.shapes.ranked import COMPLETIONS, GENERATIONS, PRODIGY, RANKED
-from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
 from critic.files.shapes.steps import MARKED_STEPS, NEXT_STEPS, PROBLEM
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
@@ -62,6 +62,7 @@ SHAPES: tuple[Shape, ...] = (
     LEFT_OUT,
     ULTRAFEEDBACK,
     SHP,
+    ICAI,
     RANKED,
     COMPLETIONS,
     GENERATIONS,
@@ -93,10 +94,10 @@ def is_read(name: str) -> bool:
 PROMPTS_IN = f"{', '.join(PROMPTS)}, conversations or history"
 ANSWERS_IN = "responses, or chosen and rejected, or response_a and response_b, output_1 and output_2 and the like"
 _SIDES = (
-    *(("chosen", "rejected"), ("human_ref_a", "human_ref_b"), ("preferred_output", "non_preferred_output")),
+    *(("chosen", "rejected"), ("human_ref_a", "human_ref_b"), ("preferred_output", "non_preferred_output"), TEXTS),
     *OTHER_SIDES,
 )
-_ASKING = {*PROMPTS, *NAMES, "history", *CONTEXTS, "chosen", "responses", "completion"}
+_ASKING = {*PROMPTS, *NAMES, *TEXTS, "history", *CONTEXTS, "chosen", "responses", "completion"}
 _ASKING |= {"chosen_conversations", "chosen_messages"}
 _ANSWERING = {
     "responses",

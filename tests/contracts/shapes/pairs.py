@@ -20,6 +20,7 @@ from tests.contracts.shapes.rows import (
 
 SIDES = {"prompt": ASK, "chosen": EMU, "rejected": ROBIN}
 AB = {"prompt": ASK, "response_a": EMU, "response_b": ROBIN}
+ICAI = {"text_a": f"Instruction: {ASK}\n\nOutput: {ROBIN}", "text_b": f"Instruction: {ASK}\n\nOutput: {EMU}"}
 
 SERVED = {
     "kind": "comparison",
@@ -141,6 +142,15 @@ PAIRS = [
     ),
     unlabelled("SHP, no label", {"history": ASK, "human_ref_A": EMU, "human_ref_B": ROBIN, "labels": None}),
     unlabelled("SHP, bad label", {"history": ASK, "human_ref_A": EMU, "human_ref_B": ROBIN, "labels": 7}, "bad_label"),
+    compared("ICAI", ICAI | {"preferred_text": "text_b"}, judge=[[ROBIN, EMU]]),
+    compared("ICAI, prompt apart", {"prompt": ASK, "text_a": EMU, "text_b": ROBIN, "preferred_text": "text_a"}),
+    unlabelled("ICAI, bad label", ICAI | {"preferred_text": "b"}, "bad_label", judge=[[ROBIN, EMU]]),
+    refused(
+        "ICAI, two questions",
+        ICAI | {"text_a": f"Instruction: And?\n\nOutput: {ROBIN}", "preferred_text": "text_b"},
+        "no_shared_prompt",
+    ),
+    refused("ICAI, no question", {"text_a": ROBIN, "text_b": EMU, "preferred_text": "text_b"}, "no_shared_prompt"),
     unlabelled("response_a and response_b", AB),
     compared(
         "answers beside who wrote them",

@@ -8,6 +8,9 @@ import pytest
 
 from critic.evaluation.principles.recovery import Recovered, explains, recover
 from critic.evaluation.principles.traits import candidates, said, words
+from critic.files.inputs import read_labelled
+from critic.files.shapes import naming
+from critic.records import Quarantined
 
 Sides = tuple[list[str], list[str]]
 
@@ -73,6 +76,13 @@ def synthetic(folder: Path, name: str) -> Sides:
         texts.append([row[key].split("Output:", 1)[1] for key in pair])
     ones = [one for one, _ in texts]
     return ones, [other for _, other in texts]
+
+
+@pytest.mark.parametrize(("name", "rows"), [("aligned", 30), ("orthogonal", 30), ("mixed", 60)])
+def test_the_sets_are_read_as_they_are_published(cai_data: Path, name: str, rows: int) -> None:
+    (file,) = (cai_data / "icai_synthetic").glob(f"synthetic_data_{name}_*.csv")
+    read = list(read_labelled(str(file), max_chars=32_000, columns=naming()))
+    assert len(read) == rows and not any(isinstance(line, Quarantined) for line in read)
 
 
 def test_aligned_orthogonal_and_mixed_sets_are_told_apart(cai_data: Path) -> None:
