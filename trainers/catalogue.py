@@ -122,7 +122,8 @@ def _settings(file: Path, name: str) -> dict[str, bool]:
                 assert isinstance(node, ast.ImportFrom) and node.module is not None
                 root = _folders()[0].parents[1]
                 settings |= _settings(root / f"{node.module.replace('.', '/')}.py", base)
-    fields = [node for node in own.body if isinstance(node, ast.AnnAssign)]
+    declared = [node for node in own.body if isinstance(node, ast.AnnAssign)]
+    fields = [node for node in declared if not ast.unparse(node.annotation).startswith("ClassVar")]
     return settings | {ast.unparse(node.target): _is_plain(node.annotation) for node in fields}
 
 

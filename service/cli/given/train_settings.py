@@ -71,8 +71,11 @@ def settings_of(source: str, name: str) -> Iterator[ConfigField]:
     """Yield the fields of the class ``name`` with the text that stands under each."""
     [definition] = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name]
     for node, after in zip(definition.body, [*definition.body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            yield ConfigField(node.target.id, ast.unparse(node.annotation), _default(node.value), _help(node, after))
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        kind = ast.unparse(node.annotation)
+        if not kind.startswith("ClassVar"):
+            yield ConfigField(node.target.id, kind, _default(node.value), _help(node, after))
 
 
 def transformers_settings() -> Iterator[ConfigField]:
