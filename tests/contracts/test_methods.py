@@ -33,7 +33,9 @@ def test_what_is_read_off_a_file_is_what_its_object_says(name: str) -> None:
     assert listed.rewarded == method.rewarded == (not method.rows)
     assert issubclass(method.config, TrainConfig) and method.config is not TrainConfig
     fields = {field.name for field in dataclasses.fields(method.config)}
-    assert catalogue.plain_settings(name) <= catalogue.settings(name).keys() <= fields and set(method.rows) <= NAMES.keys()
+    assert (
+        catalogue.plain_settings(name) <= catalogue.settings(name).keys() <= fields and set(method.rows) <= NAMES.keys()
+    )
 
 
 def test_an_unknown_method_is_told() -> None:
