@@ -246,7 +246,8 @@ import os, signal, sys, time
 import service.cli, service.cli.commands.sources.constitution as constitution
 def stop(*_):
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(60)  # another thread may take the signal, and Python's own comes to know of it a little later
+    while True:  # another thread may take the signal, which ends no sleep: Python's own looks between two of them
+        time.sleep(0.05)
 if "--stop" in sys.argv:
     sys.argv.remove("--stop")
     constitution.load = stop

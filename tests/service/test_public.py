@@ -101,7 +101,7 @@ def test_what_a_client_makes_long_is_looked_through_once(part: str) -> None:
 
 
 async def test_an_answer_quotes_no_more_of_a_request_than_a_person_reads(api: Api) -> None:
-    name = "a." * 20_000
+    name = "a." * 15_000  # the head of a request may have 32 KiB
     for path in (f"/v1/jobs/{name}", f"/v1/models/{name}"):
         refused = await api.admin.get(path)
         assert refused.status_code in (404, 422) and len(refused.content) < 10_000

@@ -85,6 +85,9 @@ def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer
         logs.append(rows)
     assert len(logs[0]) == len(logs[1]) == 7
     for ours, theirs in zip(*logs, strict=True):
+        # A share of the variance, near 0: how a processor rounds its two sums is a difference between large numbers.
+        explained = [row.pop("explained_variance", 0.0) for row in (ours, theirs)]
+        assert explained[0] == pytest.approx(explained[1], abs=1e-3)
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
 
 
