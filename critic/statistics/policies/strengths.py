@@ -2,18 +2,20 @@
 
 Bradley and Terry (1952), fitted by `critic.judging.ranking.bradley_terry`; a tie is half a win for each. Intervals are
 percentiles over resampled prompts (Efron and Tibshirani 1993, chapter 13), because the comparisons of one prompt are no
-independent observations.
+independent observations. They are taken further out where there are few prompts, whose resamples are too much alike:
+the expanded percentiles of Hesterberg (2015), "What teachers should know about the bootstrap".
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from critic.judging.ranking import bradley_terry
-from critic.statistics.intervals import FEW, Figure
+from critic.statistics.intervals import FEW, Figure, student
 
 RESAMPLES = 1000
 ELO = 400 / math.log(10)  # what a unit of strength is in Elo's points
@@ -56,12 +58,19 @@ def strengths(
     games = (by_prompt + by_prompt.transpose(0, 2, 1)).sum(axis=2)
     figures = []
     for place, strength in enumerate(best):
-        low, high = (
-            np.percentile(drawn[:, place], (2.5, 97.5), method="linear") if len(drawn) else (-math.inf, math.inf)
-        )
         n, prompts = round(float(games[:, place].sum())), int((games[:, place] > 0).sum())
+        ends = percentiles(prompts)
+        low, high = np.percentile(drawn[:, place], ends, method="linear") if len(drawn) else (-math.inf, math.inf)
         figures.append(Figure(float(strength) * ELO, float(low) * ELO, float(high) * ELO, n, prompts))
     return PolicyStrengths(tuple(names), tuple(figures))
+
+
+def percentiles(prompts: int) -> tuple[float, float]:
+    """The percentiles of an interval of 95 %, for so many prompts: 2.5 and 97.5 for very many, 2.0 and 98.0 for 40."""
+    rest = max(1, prompts - 1)
+    furthest = math.sqrt((rest + 1) / rest) * student(rest)
+    tail = 100 * NormalDist().cdf(-furthest)
+    return tail, 100 - tail
 
 
 def _resampled(by_prompt: _Floats, seed: int) -> _Floats:

@@ -8,7 +8,7 @@ import pytest
 from critic.statistics.policies.change import mean_change
 from critic.statistics.policies.gap import gap
 from critic.statistics.policies.length import length_controlled
-from critic.statistics.policies.strengths import ELO, strengths
+from critic.statistics.policies.strengths import ELO, percentiles, strengths
 
 
 def test_where_length_says_nothing_the_controlled_rate_is_the_plain_one() -> None:
@@ -132,3 +132,9 @@ def test_false_alarms_of_hacking_are_rare() -> None:
     for _ in range(200):
         alarms += gap((rng.random(60) < 0.6).astype(float), (rng.random(60) < 0.6).astype(float), range(60)).p < 0.05
     assert alarms <= 16, "5 % of 200, and what chance adds to it"
+
+
+@pytest.mark.parametrize(("prompts", "tail"), [(20, 1.588), (40, 2.026), (100_000, 2.5)])
+def test_few_resampled_prompts_are_too_much_alike(prompts: int, tail: float) -> None:
+    """Of 40: Student's 2.0227 with 39 degrees, times the root of 40/39, is 2.0485, beyond which a normal has .02026."""
+    assert percentiles(prompts) == pytest.approx((tail, 100 - tail), abs=1e-3)
