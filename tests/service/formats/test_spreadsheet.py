@@ -209,6 +209,7 @@ def test_what_a_cell_would_say_as_something_else_is_written_otherwise_or_counted
     rows = [row for label in (asked, other, lists) for _, row in label.rows()]
     lost = format_of("spreadsheet").write("pairs", rows, tmp_path / "out.xlsx")
     read = list(format_of("spreadsheet").read(tmp_path / "out.xlsx"))
-    assert read[0].prompt == asked.prompt  # type: ignore[union-attr]  # it is read
+    first = read[0]
+    assert isinstance(first, Feedback) and first.prompt == asked.prompt
     assert len(read) == 3 - lost["skipped_unlike_a_cell"]
     assert all(isinstance(label, Feedback) and label.responses[0].text in (text, "The Nile.") for label in read)
