@@ -4,8 +4,8 @@ Packed rows beside padded ones; FlexAttention under autocast, forward and backwa
 of DPO, reward models and GRPO beside TRL's, with their share of the bfloat16 peak; memory beside its plan. All with the
 embedded model, float32 weights and bfloat16 products.
 
-A part that fails is a line of the section, and the other parts still run. No part begins after `LAST_START`. Tests run
-all of it on a CPU, with a tiny model and small numbers (`tests/test_gpu.py`).
+A part that fails is a line of the section, with its traceback printed, and the other parts still run. No part begins
+after `LAST_START`. Tests run all of it on a CPU, with a tiny model and small numbers (`tests/test_gpu.py`).
 """
 
 import gc
@@ -13,6 +13,7 @@ import inspect
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -89,6 +90,7 @@ def measure(size: Size, device: torch.device) -> list[Measurement]:
             figures.append(Measurement(f"{name}: not begun", float("nan"), "", 0, f"{LAST_START} s had passed"))
             continue
         figures += attempted(name, part)
+        print(f"{name}: {time.monotonic() - began:.0f} s after the start", file=sys.stderr, flush=True)
         gc.collect()
         torch.cuda.empty_cache()
     return figures
@@ -99,6 +101,7 @@ def attempted(name: str, part: Callable[[], list[Measurement]]) -> list[Measurem
     try:
         return part()
     except Exception as error:  # kernels, compilers and drivers of unknown cards raise anything; the others still run
+        traceback.print_exc()
         first = (str(error).strip().splitlines() or [""])[0]
         return [Measurement(f"{name}: failed", float("nan"), "", 0, f"{type(error).__name__}: {first[:200]}")]
 
