@@ -2,7 +2,8 @@
 
 Packed rows beside padded ones; FlexAttention under autocast, forward and backward; judging through it; writing; steps
 of DPO, reward models and GRPO beside TRL's, with their share of the bfloat16 peak; memory beside its plan. All with the
-embedded model, float32 weights and bfloat16 products.
+embedded model, float32 weights and bfloat16 products, and where the card has room for it the memory of a model of eight
+billion random weights, too.
 
 A part that fails is a line of the section, with its traceback printed, and the other parts still run. No part begins
 after `LAST_START`. Tests run all of it on a CPU, with a tiny model and small numbers (`tests/test_gpu.py`).
@@ -14,31 +15,34 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.masking_utils import chunked_causal_mask_function, sliding_window_causal_mask_function
 
-from benchmarks import grpo_steps, memory, prefix_tree, training, writing
+from benchmarks import grpo_steps, memory, plans, prefix_tree, training, writing
 from benchmarks.figures import Measurement, alternate, peak_memory
-from benchmarks.run import render, write_section
+from benchmarks.run import render, row, write_section
 from critic.chats.tokens import Segment, TokenTree
 from critic.local import embedded
 from critic.local.language_model import open_engine
 from critic.local.loading import default_device, embedding_rows, load
 from critic.local.trees import attention
-from critic.local.trees.attention import AttentionPlan, AttentionRule, TreePlan
+from critic.local.trees.attention import AttentionPlan, AttentionRule, Mask, TreePlan
 from critic.local.trees.flex import FlexPlan
 from trainers.batches import forward
 from trainers.batches.packing import Batch, packed, padded
 from trainers.method import load as method_of
 from trainers.planning.dry_run import case_of
 from trainers.planning.settings import this_machine
-from trainers.planning.shapes import WeightlessModel
 from trainers.run import train
 
 TITLE = "On a GPU"
@@ -47,8 +51,11 @@ LAST_START = 400
 """Seconds: the longest part takes a minute, and all together have eight."""
 EXACT, ROUNDED = 1e-3, 0.05
 """How far apart two ways to compute the same may be, of its size: in float32, and where products are bfloat16."""
-A_WEIGHT_AND_TOKEN = 6
-"""Operations of a step: two in the forward pass, four in the backward pass (Kaplan et al. 2020, section 2.1)."""
+GIVEN = ("what it gives", "gradient of queries", "gradient of keys", "gradient of values")
+NEAR = 20
+"""Tokens of a window and of a chunk."""
+LONG, NEEDED = 4096, 60e9
+"""Tokens of a chat for a model of eight billion weights, and the bytes of a card that it is tried on."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,11 @@ class Size:
     prompt: int = 512
     answer: int = 256
     pairs: int = 4
-    written: int = 64
-    longest: int = 192
-    rows: int = 64
-    runs: int = 3
+    written: int = 32
+    longest: int = 128
+    rows: int = 128
+    batch: int = 16
+    runs: int = 2
     prompts: int = 8
     samples: int = 8
     new: int = 96
@@ -84,13 +92,15 @@ def measure(size: Size, device: torch.device) -> list[Measurement]:
         "reward": partial(steps, "reward", size, fastest),
         "grpo": partial(grpo, size),
         "memory": partial(planned, device),
+        "memory of 8B": partial(large, device),
     }
     for name, part in parts.items():
         if time.monotonic() - began > LAST_START:
             figures.append(Measurement(f"{name}: not begun", float("nan"), "", 0, f"{LAST_START} s had passed"))
             continue
-        figures += attempted(name, part)
-        print(f"{name}: {time.monotonic() - began:.0f} s after the start", file=sys.stderr, flush=True)
+        measured = attempted(name, part)
+        print(f"{name}, {time.monotonic() - began:.0f} s:", *map(row, measured), sep="\n", flush=True)
+        figures += measured
         gc.collect()
         torch.cuda.empty_cache()
     return figures
@@ -184,27 +194,40 @@ def flex(size: Size, device: torch.device) -> list[Measurement]:
     config = AutoConfig.from_pretrained(embedded.fetch()).get_text_config()
     heads, keyed = config.num_attention_heads, config.num_key_value_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    row = packed(trees_of(size, 100))
+    line = packed(trees_of(size, 100))
     draw = torch.Generator().manual_seed(1)
-    query, key, value = (torch.randn(h, len(row.ids), width, generator=draw).to(device) for h in (heads, keyed, keyed))
+    query, key, value = (torch.randn(h, len(line.ids), width, generator=draw).to(device) for h in (heads, keyed, keyed))
     states = [state.requires_grad_(has_gradient(device)) for state in (query, key, value.bfloat16())]
-    plans: tuple[AttentionPlan, AttentionPlan] = (FlexPlan(list(row.spans), device), TreePlan(list(row.spans), device))
-    both = [attended(plan, states, width) for plan in plans]
-    names = ("what it gives", "gradient of queries", "gradient of keys", "gradient of values")
-    figures = [
-        apart(f"FlexAttention: {name}", ours, theirs, True)
-        for name, ours, theirs in zip(names[: len(both[0])], *both, strict=True)
-    ]
-    ours, theirs = (seconds(partial(attended, plan, states, width), device, size.runs) for plan in plans)
+    spans = list(line.spans)
+    plans: tuple[AttentionPlan, AttentionPlan] = (FlexPlan(spans, device), TreePlan(spans, device))
+    figures = []
+    for kind, rule in rules(heads, width, device).items():
+        both = [attended(plan, states, rule) for plan in plans]
+        for name, ours, theirs in zip(GIVEN[: len(both[0])], *both, strict=True):
+            figures.append(apart(f"FlexAttention, {kind}: {name}", ours, theirs, True))
+    timed = [partial(attended, plan, states, AttentionRule(width**-0.5)) for plan in plans]
+    fused, called = (seconds(work, device, size.runs) for work in timed)
     way = "forward and backward" if has_gradient(device) else "forward"
-    note = f"a call a span: {1000 * theirs:.2f} ms; {len(row.ids):,} tokens, {way}"
-    return [*figures, Measurement("FlexAttention, a layer", 1000 * ours, "ms", note=note)]
+    note = f"a call a span: {1000 * called:.2f} ms; {len(line.ids):,} tokens, {way}"
+    return [*figures, Measurement("FlexAttention, a layer", 1000 * fused, "ms", note=note)]
 
 
-def attended(plan: AttentionPlan, states: Sequence[Tensor], width: int) -> list[Tensor]:
+def rules(heads: int, width: int, device: torch.device) -> dict[str, AttentionRule]:
+    """Return one rule of each kind that layers ask for."""
+    scale, begin = width**-0.5, torch.zeros(1, dtype=torch.long, device=device)
+    return {
+        "plain": AttentionRule(scale),
+        "window": AttentionRule(scale, Mask(sliding_window_causal_mask_function(NEAR), NEAR)),
+        "chunks": AttentionRule(scale, Mask(chunked_causal_mask_function(NEAR, begin), NEAR)),
+        "cap": AttentionRule(scale, softcap=1.0),
+        "sinks": AttentionRule(scale, sinks=torch.linspace(-1, 1, heads, device=device)),
+    }
+
+
+def attended(plan: AttentionPlan, states: Sequence[Tensor], rule: AttentionRule) -> list[Tensor]:
     """Return what a layer gives, and its gradients where there are any."""
     with torch.autocast(states[0].device.type, torch.bfloat16):
-        out = plan.attend(0, states[0], states[1], states[2], AttentionRule(width**-0.5))
+        out = plan.attend(0, states[0], states[1], states[2], rule)
     if not out.requires_grad:
         return [out]
     return [out.detach(), *torch.autograd.grad(out.float().square().sum(), states)]
@@ -225,20 +248,19 @@ def steps(method: str, size: Size, fastest: float) -> list[Measurement]:
     by_side: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
 
     def rate(side: str) -> float:
-        result = training.child(method, side, "bfloat16", rows)
-        by_side[side].append(result)
-        return len(rows) / result["seconds"]
+        by_side[side].append(training.child(method, side, "bfloat16", rows, size.batch))
+        return len(rows) / by_side[side][-1]["seconds"]
 
     rate("ours"), rate("trl")  # what is compiled is compiled now
     measured = alternate(lambda: rate("ours"), lambda: rate("trl"), size.runs)
-    tokens = {side: results[0]["tokens"] for side, results in by_side.items()}
-    shape = WeightlessModel(str(embedded.fetch()), 1 if method == "reward" else None).shape
-    done = A_WEIGHT_AND_TOKEN * (shape.multiplied - shape.table) * tokens["ours"] * measured.a / len(rows)
+    notes = {}
+    for side, results in by_side.items():
+        shares = [result["operations"] / result["seconds"] / fastest for result in results[1:]]
+        notes[side] = f"{results[0]['tokens']:,.0f} tokens; {median(shares):.1%} of the peak"
     return [
-        Measurement(f"{method}", measured.a, "rows/s", note=f"{tokens['ours']:,.0f} tokens"),
-        Measurement(f"{method}, TRL", measured.b, "rows/s", note=f"{tokens['trl']:,.0f} tokens"),
+        Measurement(f"{method}", measured.a, "rows/s", note=notes["ours"]),
+        Measurement(f"{method}, TRL", measured.b, "rows/s", note=notes["trl"]),
         Measurement(f"{method} / TRL", measured.ratio, "x", 1.0, measured.spread),
-        Measurement(f"{method}: share of the peak", 100 * done / fastest, "%", note="products of layers alone"),
     ]
 
 
@@ -258,14 +280,37 @@ def grpo(size: Size) -> list[Measurement]:
 
 def planned(device: torch.device) -> list[Measurement]:
     """The most memory of a run beside what its plan says."""
-    return [figure for method in ("dpo", "grpo") for figure in _planned(method, device)]
+    return [figure for method in ("dpo", "grpo") for figure in _planned(method, str(embedded.fetch()), device)]
 
 
-def _planned(method: str, device: torch.device) -> list[Measurement]:
+def large(device: torch.device) -> list[Measurement]:
+    """The same for DPO by LoRA of a Llama of eight billion random weights, with chats of `LONG` tokens."""
+    name = "dpo, LoRA, 8B"
+    if (room := memory_of(device)) < NEEDED:
+        return [Measurement(f"{name}: not begun", room / 1e9, "GB", note=f"it needs {NEEDED / 1e9:.0f} GB")]
+    with tempfile.TemporaryDirectory() as folder:
+        config = plans.llama("8B", Path(folder) / "model")
+        with device:
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config), dtype=torch.bfloat16)
+        model.save_pretrained(config)
+        AutoTokenizer.from_pretrained(embedded.fetch()).save_pretrained(config)
+        del model
+        more = {"max_length": LONG, "gradient_checkpointing": True, "lora": plans.ADAPTERS}
+        return _planned("dpo", str(config), device, name, more)
+
+
+def memory_of(device: torch.device) -> int:
+    """Return the bytes that a GPU has; 0 for a CPU."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
+
+
+def _planned(
+    method: str, model: str, device: torch.device, name: str = "", more: Mapping[str, Any] = MappingProxyType({})
+) -> list[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         kind, on_cpu = method_of(method), device.type == "cpu"
-        settings = memory.settings(method, True, Path(folder))
-        settings |= {"model": str(embedded.fetch()), "use_cpu": on_cpu, "bf16": True}
+        settings = memory.settings(method, True, Path(folder), more.get("max_length", memory.LENGTH))
+        settings |= {"model": model, "use_cpu": on_cpu, "bf16": True} | dict(more)
         config = kind.config(**settings)
         plan = case_of(config, kind.plan, kind.work(config, 1), this_machine(config)).plan
         before = forget(device)
@@ -273,9 +318,10 @@ def _planned(method: str, device: torch.device) -> list[Measurement]:
         measured = most(device) - before
     off = 100 * abs(plan.peak / max(measured, 1) - 1)
     bound = None if on_cpu else 100 * memory.WITHIN  # on CPUs each needs a process of its own: benchmarks.memory
+    name = name or f"{method}, LoRA"
     return [
-        Measurement(f"{method}, LoRA: peak", measured / 1e9, "GB", note=f"planned {plan.peak / 1e9:.2f} GB"),
-        Measurement(f"{method}, LoRA: plan beside measurement", off, "%", bound, "off", "at most"),
+        Measurement(f"{name}: peak", measured / 1e9, "GB", note=f"planned {plan.peak / 1e9:.2f} GB"),
+        Measurement(f"{name}: plan beside measurement", off, "%", bound, "off", "at most"),
     ]
 
 

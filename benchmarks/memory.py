@@ -73,13 +73,13 @@ def compare(method: str, adapters: bool, plan: dict[str, Any]) -> list[Measureme
     ]
 
 
-def settings(method: str, adapters: bool, folder: Path) -> dict[str, Any]:
+def settings(method: str, adapters: bool, folder: Path, length: int = LENGTH) -> dict[str, Any]:
     """Return the settings of a run, and write its data into ``folder``."""
     rows = folder / "rows.jsonl"
     chosen: dict[str, Any] = {
         "output_dir": str(folder / "out"),
         "data": [str(rows)],
-        "max_length": LENGTH,
+        "max_length": length,
         "max_steps": 2,
         "per_device_train_batch_size": BATCH,
         "save_strategy": "no",
@@ -90,14 +90,14 @@ def settings(method: str, adapters: bool, folder: Path) -> dict[str, Any]:
     if adapters:
         chosen |= {"lora": LORA}
     if method == "grpo":
-        write(rows, [{"prompt": words(LENGTH - ANSWER - 40, number)} for number in range(4)])
+        write(rows, [{"prompt": words(length - ANSWER - 40, number)} for number in range(4)])
         chosen |= {"reward": "verify:max-words=10", "rule": "grpo", "prompts_per_step": 2, "samples_per_prompt": 4}
         chosen |= {"max_new_tokens": ANSWER, "rollout_batch": 8, "temperature": 5.0, "alarm_kl": None}
         return chosen | ({} if adapters else {"optim": "sgd"})
     sides = ("completion",) if method == "sft" else ("chosen", "rejected")
 
     def answer(number: int) -> dict[str, str]:
-        return {side: words(LENGTH - 60, 10 * number + i) for i, side in enumerate(sides)}
+        return {side: words(length - 60, 10 * number + i) for i, side in enumerate(sides)}
 
     answers = [answer(number) for number in range(4)]
     write(rows, [{"prompt": f"Count {number}."} | answer for number, answer in enumerate(answers)])

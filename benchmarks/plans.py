@@ -31,8 +31,8 @@ SHAPES = {
     "8B": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32},
     "70B": {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64},
 }
-LORA = "lora={r: 64, lora_alpha: 128, target_modules: all-linear}"
-LEARNT = {"LoRA": (LORA,), "QLoRA": (LORA, "quantize=nf4"), "full": ("lora=null",)}
+ADAPTERS = {"r": 64, "lora_alpha": 128, "target_modules": "all-linear"}
+LEARNT = {"LoRA": (f"lora={ADAPTERS}",), "QLoRA": (f"lora={ADAPTERS}", "quantize=nf4"), "full": ("lora=null",)}
 """What learns, and the settings that say so."""
 HEAD = """# Memory of training
 
@@ -127,12 +127,16 @@ def page() -> str:
     """Return the page."""
     parts = [HEAD]
     with tempfile.TemporaryDirectory() as scratch:
-        folders = {name: Path(scratch) / name for name in SHAPES}
-        for name, shape in SHAPES.items():
-            folders[name].mkdir()
-            (folders[name] / "config.json").write_text(json.dumps(_LLAMA | shape))
+        folders = {name: llama(name, Path(scratch) / name) for name in SHAPES}
         parts += [table(name, list(lines(folder, folders["8B"]))) for name, folder in folders.items()]
     return "\n".join([*parts, TAIL])
+
+
+def llama(name: str, folder: Path) -> Path:
+    """Write a model's configuration, without weights, into a new ``folder``; return that."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(_LLAMA | SHAPES[name]))
+    return folder
 
 
 def table(name: str, rows: Sequence[PlanLine]) -> str:

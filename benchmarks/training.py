@@ -127,12 +127,12 @@ def rows_of(method: str, count: int) -> list[dict[str, Any]]:
     return [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows] if method == "sft" else rows
 
 
-def child(method: str, side: str, dtype: str, rows: list[dict[str, Any]]) -> dict[str, float]:
+def child(method: str, side: str, dtype: str, rows: list[dict[str, Any]], batch: int = BATCH) -> dict[str, float]:
     """Train one side on ``rows``; return its seconds, the bytes it took, and the tokens of its batches."""
     with tempfile.TemporaryDirectory() as out:
         settings = {
             "output_dir": out,
-            "per_device_train_batch_size": BATCH,
+            "per_device_train_batch_size": batch,
             "num_train_epochs": 1,
             "learning_rate": 1e-6,
             "bf16": dtype == "bfloat16",
@@ -145,8 +145,8 @@ def child(method: str, side: str, dtype: str, rows: list[dict[str, Any]]) -> dic
         trainer = ours(method, rows, settings) if side == "ours" else trl(method, rows, settings)
         collate, seen, read = trainer.data_collator, [], []
 
-        def counted(batch: Any) -> Any:
-            inputs = collate(batch)
+        def counted(examples: Any) -> Any:
+            inputs = collate(examples)
             is_padded = isinstance(inputs, dict)
             seen.append(inputs["input_ids"].numel() if is_padded else len(inputs.batch.ids))
             read.append(seen[-1] if is_padded else len(inputs.batch.targets))

@@ -15,6 +15,11 @@ from critic.chats.tokens import SegmentSpan
 from critic.local.trees.attention import AttentionPlan, AttentionRule, Mask, TreePlan, computed_in
 from critic.local.trees.blocks import block_mask
 
+_VARIANTS = 64
+"""Kernels of one process: with a gradient or without, of each type of numbers, for one block and for more, for each
+kind of mask, cap and sinks. PyTorch's own limit is 8. Beyond a limit it computes all scores one by one, which takes ten
+times as long; ``fullgraph`` makes that an error."""
+
 
 class FlexPlan:
     """Each span sees itself, causally, and all of its ancestors; blocks of the mask that are empty are not computed."""
@@ -32,16 +37,17 @@ class FlexPlan:
         # that the gradient, too, goes through casts that autograd knows.
         query, key, value = (states.to(computed_in(query)) for states in (query, key, value))
         more = {} if rule.sinks is None else {"return_aux": AuxRequest(lse=True)}
-        attended = self._kernel(
-            query[None],
-            key[None],
-            value[None],
-            score_mod=None if rule.softcap is None else _capped(rule.softcap),
-            block_mask=self._block(rule.mask),
-            scale=rule.scale,
-            enable_gqa=len(query) != len(key),
-            **more,
-        )
+        with torch.autocast(query.device.type, enabled=False):  # nothing is left to cast, and one kernel serves both
+            attended = self._kernel(
+                query[None],
+                key[None],
+                value[None],
+                score_mod=None if rule.softcap is None else _capped(torch.tensor(rule.softcap, device=query.device)),
+                block_mask=self._block(rule.mask),
+                scale=rule.scale,
+                enable_gqa=len(query) != len(key),
+                **more,
+            )
         mixed: Tensor = attended if rule.sinks is None else attended[0]
         if rule.sinks is not None:  # a sink takes its share of the probability, and gives nothing
             mixed = mixed * (attended[1].lse - rule.sinks.float()[None, :, None]).sigmoid()[..., None].to(mixed.dtype)
@@ -90,7 +96,8 @@ def places(spans: list[SegmentSpan], device: torch.device) -> Tensor:
     return torch.tensor(depths, device=device)
 
 
-def _capped(softcap: float) -> Callable[..., Tensor]:
+def _capped(softcap: Tensor) -> Callable[..., Tensor]:
+    # Of a number, the compiler would make a symbol that no whole graph can hold.
     def capped(score: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return softcap * (score / softcap).tanh()
 
@@ -99,4 +106,9 @@ def _capped(softcap: float) -> Callable[..., Tensor]:
 
 @cache
 def _compiled() -> Callable[..., Any]:
-    return torch.compile(flex_attention, dynamic=True)
+    """Return the fused kernel, which is compiled again for each of its `_VARIANTS`."""
+    compiler: Any = torch.compile  # its types leave out the last two settings
+    kernel: Callable[..., Any] = compiler(
+        flex_attention, dynamic=True, fullgraph=True, recompile_limit=_VARIANTS, isolate_recompiles=True
+    )
+    return kernel

@@ -1,14 +1,19 @@
 import contextlib
+import functools
+import itertools
 import random
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch.nn.attention import flex_attention
 from transformers.masking_utils import chunked_causal_mask_function, sliding_window_causal_mask_function
 
 from critic.chats.tokens import Segment, TokenTree, pack
+from critic.local.trees import flex
 from critic.local.trees.attention import AttentionPlan, AttentionRule, Mask, TreePlan
 from critic.local.trees.flex import FlexPlan, tree_plan
 
@@ -81,6 +86,44 @@ def test_its_gradient_is_that_of_the_tree_plan(
         assert ours.dtype == theirs.dtype
         scale = float(theirs.float().abs().max())
         torch.testing.assert_close(ours.float(), theirs.float(), rtol=0, atol=scale * (0.05 if mixed else 1e-5))
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The kernel that GPUs have, but for what is generated: it is traced, guarded and compiled again as it is there."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    flex._compiled.cache_clear()
+    yield flex._compiled()
+    flex._compiled.cache_clear()
+
+
+def test_one_process_has_a_kernel_for_each_mask_type_and_gradient(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch gives up after eight, and then computes all scores one by one, in silence."""
+    row, cpu = pack(forest(random.Random(2))), torch.device("cpu")
+    compiled = counters["stats"]["unique_graphs"]
+    torch.manual_seed(2)
+    states = [torch.randn(heads, len(row.ids), 8) for heads in (4, 2, 2)]
+    with gradients_on_cpus(monkeypatch):
+        for dtype, learns, rule in itertools.product((torch.float32, torch.bfloat16), (False, True), RULES.values()):
+            plans = FlexPlan(row.spans, cpu), TreePlan(row.spans, cpu)
+            plans[0]._kernel = kernel
+            query, key, value = (state.to(dtype, copy=True).requires_grad_(learns) for state in states)
+            with torch.set_grad_enabled(learns):
+                ours, theirs = (plan.attend(0, query, key, value, rule) for plan in plans)
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 if dtype == torch.float32 else 0.03)
+    assert counters["stats"]["unique_graphs"] - compiled >= 2 * 2 * len(RULES) - 4
+
+
+def test_a_kernel_serves_calls_with_autocast_and_without(kernel: Any) -> None:
+    row, cpu = pack(forest(random.Random(2))), torch.device("cpu")
+    query, key, value = (torch.randn(heads, len(row.ids), 8, dtype=torch.bfloat16) for heads in (4, 2, 2))
+    plan = FlexPlan(row.spans, cpu)
+    plan._kernel = kernel
+    compiled = counters["stats"]["unique_graphs"]
+    for mixed in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            plan.attend(0, query, key, value, RULES["plain"])
+    assert counters["stats"]["unique_graphs"] == compiled + 1
 
 
 def test_cpus_have_the_plan_with_a_gradient() -> None:
