@@ -36,6 +36,7 @@ from critic.engine_kinds.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, Y
 from critic.engine_kinds.options import SpecOption, check_known
 from critic.local.loading import Loaded, default_device, default_dtype, embedding_rows, load
 from critic.local.local_options import WRITING
+from critic.local.openmp import on_thread_that_ends
 from critic.local.proving.proof import SCORERS, WRITERS, Proof, prove
 from critic.local.trees import attention
 from critic.local.worker import PendingRequest, Ways, Worker, WorkerLimits
@@ -136,8 +137,12 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
     """
     where = name or path_or_id
     chosen = settings(options, WRITING, where)
-    loaded = load(path_or_id, chosen.dtype, chosen.device)
-    return HfEngine(loaded, where, chosen.batch, chosen.deterministic, chosen.template, chosen.row)
+
+    def opened() -> HfEngine:
+        loaded = load(path_or_id, chosen.dtype, chosen.device)
+        return HfEngine(loaded, where, chosen.batch, chosen.deterministic, chosen.template, chosen.row)
+
+    return on_thread_that_ends(opened)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from critic.engine import Completion, EngineError, Lane, Request, Reward
 from critic.local.language_model import ROW_TOKENS, HfEngine, opened_chat, settings, ways
 from critic.local.loading import Loaded, load_classifier
 from critic.local.local_options import JUDGING
+from critic.local.openmp import on_thread_that_ends
 from critic.local.pairs import SETTINGS, Pairs, reads_pairs
 from critic.local.proving.proof import Proof, ProvenPath, prove_pairs, prove_rewards
 from critic.local.rewards import Manifest, capability, read_manifest
@@ -58,6 +59,10 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> RmEngine:
     fit it.
     """
     chosen = settings(options, JUDGING, path_or_id)
-    loaded = load_classifier(path_or_id, chosen.dtype, chosen.device)
-    manifest = read_manifest(loaded.folder, int(loaded.model.config.num_labels or 1))
-    return RmEngine(loaded, path_or_id, manifest, chosen.deterministic, chosen.template, chosen.row)
+
+    def opened() -> RmEngine:
+        loaded = load_classifier(path_or_id, chosen.dtype, chosen.device)
+        manifest = read_manifest(loaded.folder, int(loaded.model.config.num_labels or 1))
+        return RmEngine(loaded, path_or_id, manifest, chosen.deterministic, chosen.template, chosen.row)
+
+    return on_thread_that_ends(opened)

@@ -9,7 +9,7 @@ numbers a head.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -40,6 +40,15 @@ class SpanPath:
     parts: tuple[Part, ...]
     hidden: Callable[[int, int], Tensor]
     is_causal: bool
+    _biases: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def bias(self, queries: int, keys: int, heads: int) -> Tensor:
+        """Return ``[1, GQ, W]``: ``hidden``, filled up, for each of G ``heads`` that share a key. All layers use it."""
+        if (queries, keys) not in self._biases:
+            hidden = pad(self.hidden(queries, keys), (0, 0, 0, _rounded(queries) - queries))
+            filled = pad(hidden, (0, _rounded(keys) - keys), value=-torch.inf)
+            self._biases[queries, keys] = filled.repeat(heads, 1)[None]
+        return self._biases[queries, keys]
 
 
 def attend_spans(query: Tensor, key: Tensor, value: Tensor, paths: Sequence[SpanPath], scale: float) -> Tensor:
@@ -91,8 +100,8 @@ class _Spans(torch.autograd.Function):
                 first, last = part
                 wide = _rounded(width)
                 states = _heads(query, part, len(key)), _heads(grad_HND, part, len(key))
-                hidden = path.hidden(last - first, width)
-                of_queries, of_keys, of_values = _block(*states, keys[:, :wide], values[:, :wide], hidden, ctx.scale)
+                bias = path.bias(last - first, width, len(query) // len(key))
+                of_queries, of_keys, of_values = _block(*states, keys[:, :wide], values[:, :wide], bias, ctx.scale)
                 to_query[:, first:last] = of_queries.view(len(query), -1, query.shape[2])[:, : last - first]
                 to_keys[:, :wide] += of_keys
                 to_values[:, :wide] += of_values
@@ -102,16 +111,12 @@ class _Spans(torch.autograd.Function):
 
 
 def _block(
-    query: Tensor, grad: Tensor, keys: Tensor, values: Tensor, hidden: Tensor, scale: float
+    query: Tensor, grad: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of ``query [K, GQ, D]``, ``keys`` and ``values [K, W, D]``.
-
-    ``hidden`` is of a `SpanPath`, and of the queries and keys that are some: those that fill up are behind them.
-    """
-    queries, width = hidden.shape
-    scores = torch.bmm(query, keys.transpose(1, 2)).mul_(scale)
-    scores[..., width:] = -torch.inf
-    scores.view(len(query), -1, _rounded(queries), scores.shape[-1])[:, :, :queries, :width] += hidden
+    """Return the gradients of ``query [K, GQ, D]``, ``keys`` and ``values [K, W, D]``; ``bias`` is a `SpanPath`'s."""
+    scores = torch.baddbmm(
+        bias, query, keys.transpose(1, 2), alpha=scale
+    )  # one pass, where each of three takes as long
     shares = scores.softmax(-1)
     to_values = torch.bmm(shares.transpose(1, 2), grad)
     to_shares = torch.bmm(grad, values.transpose(1, 2))
