@@ -6,7 +6,7 @@ A config file is YAML with the names of the fields; ``key=value`` on the command
 import dataclasses
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +44,15 @@ WITHOUT_EFFECT = (
 """Settings of transformers that these trainers have no place for, whose losses, evaluations and resuming are their own.
 
 A run that was killed goes on from its optimiser's state, so that a checkpoint of the weights alone is none.
+"""
+
+OF_THE_HUB = (
+    "push_to_hub", "hub_model_id", "hub_strategy", "hub_always_push", "hub_revision", "hub_token",
+)  # fmt: skip
+"""Settings of transformers that send a model to the hub while it is trained.
+
+It is sent too early then, without its card and its lineage, and a hub that can't be reached ends the run, even after
+the last step. `cai train --push-to-hub` sends what is finished.
 """
 
 Source = str | dict[str, Any]
@@ -128,14 +137,26 @@ class TrainConfig(TrainingArguments):
 
 
 def _check_effect(config: "TrainConfig") -> None:
-    """Raise `ValueError` for a setting that would change nothing."""
+    """Raise `ValueError` for a setting that would change nothing, and for those that send a model too early."""
+    for name in _changed(config, config.without_effect):
+        raise ValueError(f"{name} has no place in these trainers; leave it out")
+    for name in _changed(config, OF_THE_HUB):
+        token = "; its token is read from HF_TOKEN" if name == "hub_token" else ""
+        raise ValueError(
+            f"{name} has no place in these trainers, which send nothing to the hub before a model is finished; leave "
+            f"it out, and give `cai train` the option --push-to-hub {config.hub_model_id or 'OWNER/NAME'}{token}"
+        )
+
+
+def _changed(config: "TrainConfig", names: Sequence[str]) -> Iterator[str]:
+    """Yield which of the settings ``names`` are not as they are by default."""
     for setting in dataclasses.fields(config):
-        if setting.name not in config.without_effect:
+        if setting.name not in names:
             continue
         default = setting.default if setting.default_factory is dataclasses.MISSING else setting.default_factory()
         value = getattr(config, setting.name)
         if value != default and (value or default):
-            raise ValueError(f"{setting.name} has no place in these trainers; leave it out")
+            yield setting.name
 
 
 def _check_bounds(wanted: object) -> None:
