@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 import yaml
 from transformers import TrainingArguments
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
 from base.errors import InputError
 from base.nearest import meant
@@ -134,6 +135,7 @@ class TrainConfig(TrainingArguments):
         _check_bounds(self.require_certificate)
         _check_effect(self)
         super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
+        _check_trackers(self.report_to or [])
 
 
 def _check_effect(config: "TrainConfig") -> None:
@@ -146,6 +148,15 @@ def _check_effect(config: "TrainConfig") -> None:
             f"{name} has no place in these trainers, which send nothing to the hub before a model is finished; leave "
             f"it out, and give `cai train` the option --push-to-hub {config.hub_model_id or 'OWNER/NAME'}{token}"
         )
+
+
+def _check_trackers(names: str | list[str]) -> None:
+    """Raise `ValueError` for a tracker that is unknown or not installed: a trainer finds out once a model is loaded."""
+    for tracker in get_reporting_integration_callbacks(names):
+        try:
+            tracker()
+        except (RuntimeError, ImportError) as error:
+            raise ValueError(f"report_to names what can't be reported to: {error}") from None
 
 
 def _changed(config: "TrainConfig", names: Sequence[str]) -> Iterator[str]:

@@ -150,6 +150,18 @@ def test_a_model_is_sent_to_the_hub_by_the_option_alone(
     assert "hf_pretended" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [SFTConfig, GRPOConfig])
+def test_a_tracker_that_can_not_be_reported_to_is_told_with_the_settings(
+    kind: type[TrainConfig], policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = {"reward": "verify:max-words=3", "num_train_epochs": 3.0} if kind is GRPOConfig else {}
+    with pytest.raises(ValueError, match="walnut is not supported"):
+        config_of(kind, policy, tmp_path, **online, report_to="walnut")
+    monkeypatch.setattr("transformers.integrations.integration_utils.is_wandb_available", lambda: False)
+    with pytest.raises(ValueError, match=r"report_to names .*wandb to be installed"):
+        config_of(kind, policy, tmp_path, **online, report_to=["wandb"])
+
+
 @pytest.mark.parametrize(
     ("setting", "held_out", "said"),
     [
