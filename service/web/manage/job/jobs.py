@@ -18,7 +18,7 @@ from service.jobs.inputs.artifacts import Artifact, of_job
 from service.jobs.job import ENDED, Job, JobEvent
 from service.jobs.kinds import KINDS
 from service.refusals import not_found
-from service.web.manage.asking import JobReader, Submitter, only_once
+from service.web.manage.asking import JobReader, Submitter, new_number, only_once
 from service.web.rendering import csv, render
 from service.web.visit import Form, PageRoute, Visit
 from trainers.folder.report import pictures
@@ -136,6 +136,7 @@ async def _told(parts: Service, visit: Visit, id: str) -> dict[str, Any]:
         "request_text": json.dumps(job.request, indent=2, ensure_ascii=False),
         "result": _result(job),
         "drawn": drawn,
+        "number": new_number(),
     }
 
 
