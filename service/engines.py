@@ -19,7 +19,7 @@ from sqlalchemy import select
 from base.errors import InputError
 from critic.calls.wrappers import Wrapper
 from critic.engine import Engine, EngineError, Identity, Lane, Node, Request, RunStopped, Unavailable
-from critic.engines import Spec, open_engine, parse_options, parse_spec
+from critic.engines import Spec, check_spec, open_engine, parse_options, parse_spec
 from critic.judging import mode_of, settled
 from critic.judging.base import Mode, SampledMode
 from service.outward import metrics
@@ -126,8 +126,9 @@ class Engines:
         self._specs = {name: parse_spec(engine.spec) for name, engine in settings.engines.items()}
         self._tasks: dict[str, asyncio.Task[SharedEngine]] = {}
         self._threads = ThreadPoolExecutor(OPENED_AT_ONCE, "open engine")  # not those that everything else waits for
-        for name in self._specs:
-            self.mode(name)  # a mode that can't be used is told when the service starts
+        for name, spec in self._specs.items():  # what can't be used is told when the service starts
+            check_spec(spec)
+            self.mode(name)
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ A config file is YAML with the names of the fields; ``key=value`` on the command
 import dataclasses
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 import yaml
 from transformers import TrainingArguments
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
 from base.errors import InputError
 from base.nearest import meant
@@ -44,6 +45,15 @@ WITHOUT_EFFECT = (
 """Settings of transformers that these trainers have no place for, whose losses, evaluations and resuming are their own.
 
 A run that was killed goes on from its optimiser's state, so that a checkpoint of the weights alone is none.
+"""
+
+OF_THE_HUB = (
+    "push_to_hub", "hub_model_id", "hub_strategy", "hub_always_push", "hub_revision", "hub_token",
+)  # fmt: skip
+"""Settings of transformers that send a model to the hub while it is trained.
+
+It is sent too early then, without its card and its lineage, and a hub that can't be reached ends the run, even after
+the last step. `cai train --push-to-hub` sends what is finished.
 """
 
 Source = str | dict[str, Any]
@@ -125,17 +135,39 @@ class TrainConfig(TrainingArguments):
         _check_bounds(self.require_certificate)
         _check_effect(self)
         super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
+        _check_trackers(self.report_to or [])
 
 
 def _check_effect(config: "TrainConfig") -> None:
-    """Raise `ValueError` for a setting that would change nothing."""
+    """Raise `ValueError` for a setting that would change nothing, and for those that send a model too early."""
+    for name in _changed(config, config.without_effect):
+        raise ValueError(f"{name} has no place in these trainers; leave it out")
+    for name in _changed(config, OF_THE_HUB):
+        token = "; its token is read from HF_TOKEN" if name == "hub_token" else ""
+        raise ValueError(
+            f"{name} has no place in these trainers, which send nothing to the hub before a model is finished; leave "
+            f"it out, and give `cai train` the option --push-to-hub {config.hub_model_id or 'OWNER/NAME'}{token}"
+        )
+
+
+def _check_trackers(names: str | list[str]) -> None:
+    """Raise `ValueError` for a tracker that is unknown or not installed: a trainer finds out once a model is loaded."""
+    for tracker in get_reporting_integration_callbacks(names):
+        try:
+            tracker()
+        except (RuntimeError, ImportError) as error:
+            raise ValueError(f"report_to names what can't be reported to: {error}") from None
+
+
+def _changed(config: "TrainConfig", names: Sequence[str]) -> Iterator[str]:
+    """Yield which of the settings ``names`` are not as they are by default."""
     for setting in dataclasses.fields(config):
-        if setting.name not in config.without_effect:
+        if setting.name not in names:
             continue
         default = setting.default if setting.default_factory is dataclasses.MISSING else setting.default_factory()
         value = getattr(config, setting.name)
         if value != default and (value or default):
-            raise ValueError(f"{setting.name} has no place in these trainers; leave it out")
+            yield setting.name
 
 
 def _check_bounds(wanted: object) -> None:

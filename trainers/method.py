@@ -62,6 +62,9 @@ class Method(ABC, Generic[C]):
     def work(self, config: C, processes: int) -> StepWork:
         """Return the largest batches that ``config`` lets each of ``processes`` put through the model."""
 
+    def check(self, config: C) -> None:
+        """Raise `InputError` for what a run would refuse only after it has loaded a model: dry runs ask it, too."""
+
     @abstractmethod
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
         """Train what ``config`` says, or go on with it: see `trainers.run.train`."""

@@ -16,6 +16,8 @@ class EngineKind:
     """A kind of engine: how specs name it, what it gives, and how it is opened.
 
     ``open`` takes what the spec has after the colon and its options; it raises `InputError` for what can't be used.
+    ``check`` takes the same and raises the same, as far as it can be told before an engine is opened: without a model
+    or a server. That the ``options`` are known, where there are any, is checked for every kind.
     ``target`` is what that part is; None where nothing may follow. ``is_text`` says that it may hold question marks,
     and that no options follow. ``mode`` is the judge mode that it is asked in where nothing else is said. ``room`` is
     how many tokens it may let a model think beside each limit. ``proves`` says that it finds out when it is opened
@@ -28,6 +30,7 @@ class EngineKind:
     open: Callable[[str, dict[str, str]], Engine]
     target: str | None
     options: tuple[SpecOption, ...] = ()
+    check: Callable[[str, dict[str, str]], object] | None = None
     gives: Gives = "text"
     mode: str = "logprob"
     room: int = 0

@@ -19,6 +19,7 @@ from base.nearest import perhaps
 from base.plugins import by_name, imported
 from critic.engine import Engine
 from critic.engine_kinds.kind import EngineKind, Gives
+from critic.engine_kinds.options import check_known
 
 # What people call an option that holds a secret. None of ours does.
 _SECRET = re.compile(
@@ -127,6 +128,15 @@ def parse_options(query: str, where: str) -> tuple[tuple[str, str], ...]:
 def _without_password(text: str) -> str:
     text = re.sub(r"//[^/@]*@", "//***@", text)
     return re.sub(rf"([?&]{_SECRET.pattern}=)[^&]*", r"\1***", text, flags=re.IGNORECASE)
+
+
+def check_spec(spec: Spec) -> None:
+    """Raise `InputError` for an engine that can't be opened, as far as its spec says so: for dry runs, and at once."""
+    kind = kinds()[spec.kind]
+    if kind.options:
+        check_known(dict(spec.options), kind.options, f"{spec.kind}:{spec.target}" if spec.target else spec.kind)
+    if kind.check is not None:
+        kind.check(spec.target, dict(spec.options))
 
 
 def open_engine(spec: Spec) -> Engine:

@@ -190,16 +190,27 @@ class ScriptedEngine:
             os.write(self._file, f"{canonical_json(answer)}\n".encode())
 
 
-def open_engine(target: str, options: dict[str, str]) -> ScriptedEngine:
-    """Read the script file ``target``. There are no options."""
+def read_script(target: str, options: dict[str, str]) -> Script:
+    """Read the script file ``target``, without opening its log. There are no options. Raises `InputError`."""
     check_known(options, (), f"scripted:{target}")
     try:
         script = Script.model_validate(yaml.safe_load(Path(target).read_text(encoding="utf-8")) or {})
-        return ScriptedEngine(script, name=f"scripted:{Path(target).name}")
+        for rule in script.replies:
+            re.compile(rule.match)
     except OSError as error:
         raise InputError(f"the script can't be read: {error.strerror}", where=target) from None
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError, re.error) as error:
         raise InputError(f"the script is not valid: {error}", where=target) from None
+    return script
 
 
-ENGINE = EngineKind(name="scripted", open=open_engine, target="FILE")
+def open_engine(target: str, options: dict[str, str]) -> ScriptedEngine:
+    """Open the engine of the script file ``target``."""
+    script = read_script(target, options)
+    try:
+        return ScriptedEngine(script, name=f"scripted:{Path(target).name}")
+    except OSError as error:
+        raise InputError(f"its log can't be written: {error.strerror}", where=target) from None
+
+
+ENGINE = EngineKind(name="scripted", open=open_engine, check=read_script, target="FILE")

@@ -96,4 +96,6 @@ def open_engine(rule: str, options: dict[str, str]) -> VerifyEngine:
     return VerifyEngine(rule)
 
 
-ENGINE = EngineKind(name="verify", open=open_engine, target="RULE", gives="rewards", mode="rm", is_text=True)
+ENGINE = EngineKind(
+    name="verify", open=open_engine, check=open_engine, target="RULE", gives="rewards", mode="rm", is_text=True
+)

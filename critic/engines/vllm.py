@@ -24,4 +24,16 @@ def _open(path_or_id: str, options: dict[str, str]) -> Engine:
     return open_engine(path_or_id, chosen)
 
 
-ENGINE = EngineKind(name="vllm", open=_open, target="PATH_OR_ID", options=OPTIONS, whole_trees=False, is_trainable=True)
+def _check(path_or_id: str, options: dict[str, str]) -> None:
+    settings(options, path_or_id)
+
+
+ENGINE = EngineKind(
+    name="vllm",
+    open=_open,
+    check=_check,
+    target="PATH_OR_ID",
+    options=OPTIONS,
+    whole_trees=False,
+    is_trainable=True,
+)

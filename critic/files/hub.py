@@ -98,6 +98,8 @@ def hub_error(error: Exception, where: str) -> InputError:
             where=where,
             fix=f"Look at its name. {SIGN_IN}",
         )
+    if type(error).__name__ == "HFValidationError":
+        return InputError(f"the hub has no such names: {brief(error)[:300]}", where=where, fix="Expected OWNER/NAME.")
     if type(error).__name__ == "EntryNotFoundError":
         return InputError("the hub has no such data set, model or file (404)", where=where, fix="Look at its name.")
     if status is not None and status >= 500:

@@ -82,18 +82,23 @@ def rewards_of(
 ) -> EngineRewards | JudgeRewards:
     """Return what gives ``engine``'s rewards. Raises `InputError` where it needs a constitution, or reads none."""
     heads = heads_of(engine.capabilities)
+    check_principles(engine.identity.name, constitution, is_rewarding=bool(heads))
     if constitution is None:
-        if not heads:
-            raise InputError(
-                f"{engine.identity.name} gives no rewards by itself",
-                where="constitution",
-                fix="name one that it judges under, or an engine that is a reward model or a rule",
-            )
         return EngineRewards(engine, _index(heads, group))
-    if heads:
-        raise InputError(f"{engine.identity.name} reads no principles", where="constitution", fix="leave it out")
     check_scores(engine)
     return JudgeRewards(engine, of_one_group(constitution, group))
+
+
+def check_principles(name: str, constitution: Constitution | None, *, is_rewarding: bool) -> None:
+    """Raise `InputError` where an engine needs a constitution to judge under, and where it gives rewards without."""
+    if constitution is None and not is_rewarding:
+        raise InputError(
+            f"{name} gives no rewards by itself",
+            where="constitution",
+            fix="name one that it judges under, or an engine that is a reward model or a rule",
+        )
+    if constitution is not None and is_rewarding:
+        raise InputError(f"{name} reads no principles", where="constitution", fix="leave it out")
 
 
 def of_one_group(constitution: Constitution, group: str | None) -> tuple[Principle, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from base.errors import InputError
 from constitution import Constitution, load
 from critic.engine import Engine
-from critic.engines import Spec, parse_spec
+from critic.engines import Spec, check_spec, parse_spec
 from critic.files.inputs import Unread, open_pairs, open_prompts
 from critic.files.shapes import naming
 from critic.judging import mode_of
@@ -99,6 +99,8 @@ def check(request: RunRequest) -> Checked:
     constitution = load(principles) if isinstance(principles, str) else principles
     policy = parse_spec(request.policy) if request.policy is not None else None
     seats = _seats(request)
+    for spec in (*filter(None, (policy,)), *(judge for judge, _ in seats)):
+        check_spec(spec)
     settings = RunSettings.read(request.settings)
     if policy is not None and not policy.writes:
         raise InputError(

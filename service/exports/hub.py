@@ -1,7 +1,7 @@
 """Runs, data sets and trained models on the Hugging Face hub. What is sent lies in a folder here, and stays."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +31,52 @@ def push_dataset(folder: Path, repo: str) -> str:
     return _push(folder, repo, "dataset", [*names, CARD], card=card)
 
 
+def expect_model(repo: str) -> None:
+    """Make a model of the hub, private and empty, unless it is there; a training that is to end there can begin then.
+
+    Only a repository that is made tells whether the hub can be reached, and whether a token may write there. Raises
+    `InputError`.
+    """
+    try:
+        _asked(repo, lambda hub: _made(hub, repo, "model"))
+    except InputError as error:
+        later = "Or train without --push-to-hub: the same command with it only sends the finished model."
+        raise InputError(error.problem, where=error.where, fix=f"{error.fix} {later}") from None
+
+
 def push_model(folder: Path, repo: str) -> str:
     """Send a trained model, with its card, to a model of the hub. Return what was done. Raises `InputError`."""
     if not (folder / FINISHED).is_file():
         raise InputError("this training isn't finished", where=str(folder), fix="Run the same `cai train` again.")
-    return _push(folder, repo, "model", MODEL_FILES)
+    try:
+        return _push(folder, repo, "model", MODEL_FILES)
+    except InputError as error:
+        kept = f"The finished model is in {folder}: the same command only sends it."
+        raise InputError(error.problem, where=error.where, fix=f"{error.fix} {kept}") from None
 
 
 def _push(folder: Path, repo: str, kind: str, names: Sequence[str], card: str | None = None) -> str:
+    return _asked(repo, lambda hub: _sent(hub, folder, repo, kind, names, card))
+
+
+def _asked(repo: str, ask: Callable[[Any], str]) -> str:
+    """Return what the hub's client gives. Raises `InputError`."""
     from huggingface_hub import HfApi
 
-    hub = HfApi()
     try:
         with patient():
-            return _sent(hub, folder, repo, kind, names, card)
+            return ask(HfApi())
     except Exception as error:  # the boundary: the library raises its own errors, and those of two others
         raise hub_error(error, repo) from None
 
 
+def _made(hub: Any, repo: str, kind: str) -> str:
+    """Return the address of a repository, which is made unless it is there."""
+    return str(hub.create_repo(repo, repo_type=kind, private=True, exist_ok=True))
+
+
 def _sent(hub: Any, folder: Path, repo: str, kind: str, names: Sequence[str], card: str | None) -> str:
-    url = hub.create_repo(repo, repo_type=kind, private=True, exist_ok=True)
+    url = _made(hub, repo, kind)
     if card is not None:
         hub.upload_file(path_or_fileobj=card.encode(), path_in_repo=CARD, repo_id=repo, repo_type=kind)
     hub.upload_folder(

@@ -20,7 +20,7 @@ from service.keys.auth import Caller
 from service.refusals import ProblemDocument, Refusal, not_found
 from service.store.repeats.idempotency import Once
 from service.web.forms import requested
-from service.web.manage.asking import typed
+from service.web.manage.asking import new_number, only_once, typed
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
@@ -39,11 +39,17 @@ async def people(request: Request, visit: Admin, parts: Parts, cursor: Cursor = 
 
 @router.post("/people")
 async def invite(request: Request, visit: Admin, form: Form, parts: Parts) -> Response:
-    """Make an annotator, and a link for them."""
+    """Make an annotator, and a link for them.
+
+    A form that comes twice, as by a double click, makes one annotator and shows a link each time: the browser shows the
+    last answer alone, and what the first one said is told to nobody a second time.
+    """
     values = {"name": text_of(form, "name").strip(), "group": text_of(form, "group").strip() or None}
     try:
         asked = requested(AnnotatorRequest, values)
-        annotator = await annotator_routes.make(asked, visit.caller, parts, _once(parts, visit.caller))
+        annotator = await only_once(
+            parts, visit, form, Annotator, lambda once: annotator_routes.make(asked, visit.caller, parts, once)
+        )
     except (InputError, Refusal) as error:
         return await _listed(request, visit, parts, given=values, problem=problems.of(error).public())
     return await _with_link(request, visit, parts, annotator)
@@ -86,18 +92,20 @@ async def _listed(
         made=made,
         given=typed(given or {}),
         problem=problem,
+        number=new_number(),
     )
 
 
 async def _key_of(parts: Service, annotator: Annotator, caller: Caller) -> str:
     """The id of a key by which an annotator may label and nothing else: one that is there, or a new one."""
-    known = await key_rows.for_labelling(parts.database, annotator.id)
-    if known is not None:
-        return known
-    asked = KeyRequest(name=annotator.name or annotator.id, scopes=frozenset(["label"]), annotator=annotator.id)
-    return (await key_routes.make(asked, caller, parts, _once(parts, caller))).id
+    async with parts.under_way.alone(annotator.id, "a key to label with"):  # two forms at once make one key
+        known = await key_rows.for_labelling(parts.database, annotator.id)
+        if known is not None:
+            return known
+        asked = KeyRequest(name=annotator.name or annotator.id, scopes=frozenset(["label"]), annotator=annotator.id)
+        return (await key_routes.make(asked, caller, parts, _once(parts, caller))).id
 
 
 def _once(parts: Service, caller: Caller) -> Once:
-    """A request of its own: what is made here has a name that may not be there twice, or is told only once."""
+    """A request of its own: keys and links are told only once."""
     return Once(parts.database, caller.key, None, uuid.uuid4().hex)

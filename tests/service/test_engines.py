@@ -189,7 +189,12 @@ async def test_modes_of_requests(tmp_path: Path) -> None:
 
 
 def test_an_administrators_fault_is_told_when_the_service_starts(tmp_path: Path) -> None:
-    for wrong in (EngineSettings(spec="nothing:x"), EngineSettings(spec="embedded", mode="rm")):
+    for wrong in (
+        EngineSettings(spec="nothing:x"),
+        EngineSettings(spec="embedded", mode="rm"),
+        EngineSettings(spec="embedded?bach=4"),
+        EngineSettings(spec="verify:no-such-rule"),
+    ):
         with pytest.raises(InputError):
             Engines(settings(tmp_path, judge=wrong))
 

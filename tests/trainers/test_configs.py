@@ -1,5 +1,6 @@
 """Every shipped config loads, by the loader of whom it is for, and what a run resolves loads again as the same."""
 
+import tomllib
 from argparse import Namespace
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def test_it_loads_and_loads_again_as_what_it_resolved_to(name: str, tmp_path: Pa
     second = load(method, again, [])
     assert type(first) is type(second) is method_of(method).config
     assert settings(first) == settings(second)
+
+
+def test_what_they_report_to_is_installed_with_the_trainers() -> None:
+    with (FOLDER.parents[1] / "pyproject.toml").open("rb") as file:
+        installed: list[str] = tomllib.load(file)["project"]["optional-dependencies"]["train"]
+    named = {tracker for name in TRAINING for tracker in loaded(name).report_to or []}
+    assert named
+    assert named <= {package.partition(">")[0] for package in installed}
 
 
 @pytest.mark.parametrize("name", TRAINING)

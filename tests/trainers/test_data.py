@@ -306,3 +306,15 @@ def test_prompts_are_held_out_whole() -> None:
 def test_a_stranger_who_calls_a_column_kind_is_read() -> None:
     [example] = from_rows([PAIR | {"kind": "math"}], (Pair,)).examples
     assert isinstance(example, Pair)
+
+
+def test_a_score_that_is_a_number_is_no_label_and_the_option_is_named(tmp_path: Path) -> None:
+    """Of OpenRLHF's files for KTO it is one; of others it is a quality of any scale."""
+    file = tmp_path / "rows.jsonl"
+    rows = ({"prompt": f"Name river {i}.", "response": "The Nile.", "score": i} for i in (1, 0))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=r"good \(1\) or bad \(0\), give --column label=score"):
+        read_all([str(file)], (Rated,))
+    told = read_all([{"path": str(file), "columns": "label=score"}], (Rated,)).examples
+    assert [one.value for one in told if isinstance(one, Rated)] == [1, 0]
+    assert len(read_all([str(file)], (Demonstration,)).examples) == 2

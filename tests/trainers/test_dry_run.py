@@ -10,11 +10,14 @@ from typer.testing import CliRunner
 
 from base.errors import InputError
 from service.cli import app
+from service.cli.training.trained import plan
 from tests import zoo
-from trainers import catalogue
+from trainers import catalogue, run
 from trainers.method import load
 from trainers.methods.dpo import DPOConfig
 from trainers.methods.grpo import GRPOConfig
+from trainers.methods.online_dpo import OnlineDPOConfig
+from trainers.methods.ppo import PPOConfig
 from trainers.methods.sft import SFTConfig
 from trainers.models import policy as load_policy
 from trainers.online.config import OnlineConfig
@@ -141,6 +144,55 @@ def test_online_methods_refuse_to_be_sharded_and_say_what_can(
     with pytest.raises(InputError, match="can't share a model out") as caught:
         load("grpo").train(config, (), lambda counts: None)
     assert "OpenRLHF or verl" in caught.value.fix and not (tmp_path / "out").exists()
+
+
+WRONG_REWARDS: list[tuple[dict[str, Any], str]] = [
+    ({"reward": "foo:bar"}, "there is no engine 'foo'"),
+    ({"reward": "veryfy:max-words=3"}, "there is no engine 'veryfy'"),
+    ({"reward": "verify:no-such-rule"}, "'no-such-rule' is no rule"),
+    ({"reward": "embedded?bach=4", "principles": "hhh"}, "unknown option 'bach'"),
+    ({"reward": "embedded"}, "gives no rewards by itself"),
+    ({"reward": "embedded", "principles": "no-such-principles"}, "no-such-principles"),
+    ({"reward": "http://127.0.0.1:9/", "principles": "hhh"}, "reads no principles"),
+    ({"more_rewards": [{"reward": "foo:bar"}]}, "there is no engine 'foo'"),
+    ({"more_rewards": [{"reward": "verify:max-words=2", "principles": "hhh"}]}, "reads no principles"),
+    ({"heldout_reward": "verify:no-such-rule", "eval_share": 0.5}, "'no-such-rule' is no rule"),
+    (
+        {"reward": "embedded", "principles": "hhh", "judge_by": "comparison", "judge_mode": "vardict"},
+        "did you mean 'verdict'",
+    ),
+    ({"reward": "decisions:m@http://127.0.0.1:9/v1", "principles": "hhh"}, "gives decisions"),
+]
+
+
+@pytest.mark.parametrize("kind", [GRPOConfig, PPOConfig, OnlineDPOConfig])
+@pytest.mark.parametrize(("given", "said"), WRONG_REWARDS)
+def test_rewards_that_can_not_be_given_are_refused_before_a_model_is_loaded(
+    kind: type[OnlineConfig], given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    """By a dry run, and by the run: neither the model nor the prompts are there."""
+    known = {"reward": "verify:max-words=3", "num_train_epochs": 3.0}
+    config = config_of(kind, tmp_path / "none", tmp_path / "out", **known | given)
+    with pytest.raises(InputError, match=said) as planned:
+        plan(config, None, sharded=False, device_memory=None)
+    with pytest.raises(InputError) as started:
+        run.train(config)
+    assert str(started.value) == str(planned.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"reward": "verify:max-words=3+min-words=1"},
+        {"reward": "http://127.0.0.1:9/", "more_rewards": [{"reward": "embedded?batch=4", "principles": "hhh"}]},
+        {"reward": "openai:m@http://127.0.0.1:9/v1", "principles": "hhh", "judge_by": "comparison"},
+    ],
+)
+def test_rewards_of_servers_and_models_are_planned_without_them(
+    given: dict[str, Any], policy: Path, tmp_path: Path
+) -> None:
+    config = config_of(GRPOConfig, policy, tmp_path / "out", num_train_epochs=3.0, **given)
+    assert plan(config, None, sharded=False, device_memory=80).plan.peak > 0
 
 
 def test_the_command_says_it_and_writes_nothing(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

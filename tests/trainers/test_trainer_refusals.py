@@ -8,7 +8,9 @@ import pytest
 
 from base.errors import InputError
 from trainers import run
+from trainers.config import TrainConfig
 from trainers.methods.dpo import DPOConfig
+from trainers.methods.grpo import GRPOConfig
 from trainers.methods.reward import RewardConfig
 from trainers.methods.sft import SFTConfig, SFTTrainer
 
@@ -122,6 +124,42 @@ def test_settings_of_transformers_that_make_no_sense_here_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         config_of(SFTConfig, policy, tmp_path, **setting)
+
+
+@pytest.mark.parametrize("kind", [SFTConfig, GRPOConfig])
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"push_to_hub": True}, "push_to_hub .* --push-to-hub OWNER/NAME"),
+        ({"push_to_hub": True, "hub_model_id": "me/rivers"}, "push_to_hub .* --push-to-hub me/rivers"),
+        ({"hub_model_id": "me/rivers"}, "hub_model_id .* --push-to-hub me/rivers"),
+        ({"hub_strategy": "end"}, "hub_strategy .* --push-to-hub"),
+        ({"hub_always_push": True}, "hub_always_push .* --push-to-hub"),
+        ({"hub_revision": "v1"}, "hub_revision .* --push-to-hub"),
+        ({"hub_token": "hf_pretended"}, "hub_token .* its token is read from HF_TOKEN"),
+    ],
+)
+def test_a_model_is_sent_to_the_hub_by_the_option_alone(
+    kind: type[TrainConfig], setting: dict[str, Any], said: str, policy: Path, tmp_path: Path
+) -> None:
+    """Transformers sends checkpoints, and a hub that can't be reached ends the run: before its first step, or after
+    its last."""
+    online = {"reward": "verify:max-words=3", "num_train_epochs": 3.0} if kind is GRPOConfig else {}
+    with pytest.raises(ValueError, match=said) as caught:
+        config_of(kind, policy, tmp_path, **online, **setting)
+    assert "hf_pretended" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [SFTConfig, GRPOConfig])
+def test_a_tracker_that_can_not_be_reported_to_is_told_with_the_settings(
+    kind: type[TrainConfig], policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = {"reward": "verify:max-words=3", "num_train_epochs": 3.0} if kind is GRPOConfig else {}
+    with pytest.raises(ValueError, match="walnut is not supported"):
+        config_of(kind, policy, tmp_path, **online, report_to="walnut")
+    monkeypatch.setattr("transformers.integrations.integration_utils.is_wandb_available", lambda: False)
+    with pytest.raises(ValueError, match=r"report_to names .*wandb to be installed"):
+        config_of(kind, policy, tmp_path, **online, report_to=["wandb"])
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from critic.files.row_prompt import readable
 from critic.files.shapes import naming, shaped
 from critic.files.shapes.base import number, truth
 from critic.files.shapes.chats.demonstration import ends_with_answer
+from critic.files.shapes.other_names import score_hint
 from critic.files.shapes.unread import BY_NAME, refuse_without_answers
 from critic.files.sources import open_source
 from critic.files.together import answers_together, unlabelled
@@ -172,7 +173,7 @@ class _Kinds:
         try:
             examples, lacking = parse_all(row.columns, row.where, self._wanted)
             for example in examples:
-                _expect(example, self._kind, self._wanted, mixed=row.columns.get("kind") is not None)
+                _expect(example, self._kind, self._wanted, row.columns)
         except RowError as error:
             return [_refused(number, row, error.reason, error.detail)]
         except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
@@ -230,10 +231,13 @@ def _constitutions(row: Broken | Raw) -> dict[str, None]:
     return dict.fromkeys(name for name in hashes if isinstance(name, str))
 
 
-def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[Example]], mixed: bool) -> None:
+def _expect(
+    example: Example, kind: type[Example] | None, wanted: Sequence[type[Example]], columns: Mapping[str, Any]
+) -> None:
     if not isinstance(example, tuple(wanted)):
-        raise RowError("other_kind", f"this trainer takes {kinds(wanted)}")
-    if kind is not None and not isinstance(example, kind) and not mixed:
+        hint = score_hint(columns) if Rated in wanted and isinstance(example, Demonstration) else ""
+        raise RowError("other_kind", f"this trainer takes {kinds(wanted)}{hint}")
+    if kind is not None and not isinstance(example, kind) and columns.get("kind") is None:
         raise RowError("mixed_formats", f"the rows above are {kinds([kind])}; give the others in a file of their own")
 
 

@@ -20,7 +20,7 @@ _BOUNDS: Bounds = (
 # evaluations of a loss, and what transformers' own loop does.
 _WITHOUT_EFFECT = (
     "num_train_epochs", "gradient_accumulation_steps", "fp16", "fsdp", "deepspeed", "load_best_model_at_end",
-    "metric_for_best_model", "greater_is_better", "torch_compile", "push_to_hub", "row_tokens", "eval_strategy",
+    "metric_for_best_model", "greater_is_better", "torch_compile", "row_tokens", "eval_strategy",
     "eval_on_start", "eval_delay", "neftune_noise_alpha", "use_liger_kernel", "train_sampling_strategy", "data_seed",
     "dataloader_drop_last", "ignore_data_skip", "full_determinism", "gradient_checkpointing_kwargs",
 )  # fmt: skip

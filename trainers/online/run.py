@@ -29,6 +29,7 @@ from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
 from trainers.online.prompts import Asks
 from trainers.online.reward_gate import certified_reward
+from trainers.online.scoring import check_sources
 from trainers.planning.memory import StepWork
 from trainers.planning.settings import is_sharded, refuse_sharded
 from trainers.planning.shapes import WeightlessModel
@@ -56,10 +57,15 @@ class Online(Method[C]):
             rewards=sum(_reward_weights(spec) for spec in _rewards(config)) * (2 if config.bf16 else 4),
         )
 
+    def check(self, config: C) -> None:
+        """See `Method.check`: rewards are opened once the policy is loaded and has written samples."""
+        check_sources(config)
+
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
         """See `Method.train`. Raises `InputError` where it was started with FSDP or DeepSpeed."""
         if is_sharded():
             refuse_sharded(self.name)
+        self.check(config)
         folder = Path(config.output_dir or "")
         trainee = load_policy(config)
         asks, held_out = read_prompts(config, trainee)

@@ -21,11 +21,11 @@ from critic.calls.faults import Streak
 from critic.calls.waiting import Notices
 from critic.calls.wrappers import FIRST_WAIT, LONGEST_OUTAGE
 from critic.engine import Engine, EngineDown, EngineError
-from critic.engines import open_engine, parse_spec
+from critic.engines import check_spec, open_engine, parse_spec
 from critic.judging import mode_of, offered
 from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.grade import Grade, GradeSource
-from critic.rewarding.sources import of_one_group, rewards_of
+from critic.rewarding.sources import check_principles, of_one_group, rewards_of
 from trainers.online.config import OnlineConfig
 from trainers.online.writing.rollout import Sample
 
@@ -55,14 +55,43 @@ class RewardSource(Protocol):
         ...
 
 
+def check_sources(config: OnlineConfig) -> None:
+    """Raise `InputError` for rewards that can't be given, as far as that can be told before anything is opened."""
+    _check_source(config.reward, config.principles, config)
+    for more in config.more_rewards:
+        _check_source(str(more["reward"]), more.get("principles"), config)
+    if config.heldout_reward:
+        _check_source(config.heldout_reward, config.heldout_principles, config)
+
+
+def _check_source(spec: str, principles: str | None, config: OnlineConfig) -> None:
+    """See `open_source`, whose refusals these are."""
+    if spec.startswith(("http://", "https://")):
+        _check_server(spec, principles)
+        return
+    parsed = parse_spec(spec)
+    check_spec(parsed)
+    constitution = load(principles) if principles is not None else None
+    compares = constitution is not None and config.judge_by == "comparison"
+    if not compares:
+        check_principles(spec, constitution, is_rewarding=parsed.gives == "rewards")
+    if constitution is not None:
+        mode_of(config.judge_mode if compares else "score", parsed)
+        of_one_group(constitution, None)
+
+
+def _check_server(url: str, principles: str | None) -> None:
+    if principles:
+        raise InputError("a reward server reads no principles", where=url, fix="leave them out")
+
+
 def open_source(spec: str, principles: str | None, decode: Decode, config: OnlineConfig | None = None) -> RewardSource:
     """Open what ``spec`` names: see `OnlineConfig.reward`; a judge scores unless ``config`` says otherwise.
 
     Raises `InputError`.
     """
     if spec.startswith(("http://", "https://")):
-        if principles:
-            raise InputError("a reward server reads no principles", where=spec, fix="leave them out")
+        _check_server(spec, principles)
         return ServerReward(spec, decode)
     parsed = parse_spec(spec)
     engine = open_engine(parsed)

@@ -27,6 +27,7 @@ from critic.files.shapes.other_names import (
     LISTS,
     OTHER_SIDES,
     PREFERENCE,
+    SCORE,
     SIDES,
     TAG,
 )
@@ -47,6 +48,7 @@ SHAPES: tuple[Shape, ...] = (
     MARKED_STEPS,
     NEXT_STEPS,
     TAG,
+    SCORE,
     CONTEXT,
     CHAT_CONTEXT,
     LISTS,

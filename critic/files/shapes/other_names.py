@@ -1,17 +1,18 @@
 """Columns that say what others say, under the names of one source: they are given the common names.
 
 HelpSteer 3 has a chat's turns in ``context``; RewardBench 2 several good and several bad answers in ``chosen`` and
-``rejected``, as lists of texts. LLaMA-Factory's ``kto_tag`` and BeaverTails' ``is_safe`` are the ``label`` of an
-answer, and so is HelpSteer 3's ``fulfilment`` of a principle, whose edits are an answer before and after; Dolly's
-``context`` is the ``input`` of an instruction. OpenAI's fine-tuning on preferences, NeMo, torchtune and OpenRLHF have
-their own names for a prompt and two answers. The answers of the arena's competition are JSON lists, one text a turn,
-in strings.
+``rejected``, as lists of texts. OpenRLHF's ``score``, where it is true or false, LLaMA-Factory's ``kto_tag`` and
+BeaverTails' ``is_safe`` are the ``label`` of an answer, and so is HelpSteer 3's ``fulfilment`` of a principle, whose
+edits are an answer before and after; Dolly's ``context`` is the ``input`` of an instruction. OpenAI's fine-tuning on
+preferences, NeMo, torchtune and OpenRLHF have their own names for a prompt and two answers. The answers of the arena's
+competition are JSON lists, one text a turn, in strings.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from critic.files.shapes.base import PROMPTS, Columns, Shape, are_texts, has
+from critic.files.shapes.base import PROMPTS, Columns, Shape, are_texts, has, number
 from critic.files.turns import role_of
 from critic.rows import RowError
 
@@ -35,6 +36,29 @@ def _said(name: str, value: Any) -> Any:
 
 
 _FULFILLED = {"yes": True, "no": False}
+
+
+_ANSWERS = ("completion", "response", "output", "answer")
+_LABELLED = ("label", "rating", "chosen", "responses", *_TAGS)
+
+
+def _fits_score(columns: Columns) -> bool:
+    # A number may be of any scale, and is no label unless a person says so; a truth value is one.
+    score = columns.get("score")
+    is_truth = isinstance(score, bool) or (isinstance(score, str) and score.strip().casefold() in ("true", "false"))
+    is_one = sum(has(columns, name) for name in _ANSWERS) == 1
+    return is_truth and is_one and columns.keys().isdisjoint(_LABELLED)
+
+
+def _read_score(columns: Columns, labels: bool) -> Columns:
+    return {("label" if name == "score" else name): value for name, value in columns.items()}
+
+
+def score_hint(columns: Mapping[str, Any]) -> str:
+    """Say how a number may be a label, where labels are wanted: nobody can tell that from a row."""
+    if number(columns.get("score")) is None:
+        return ""
+    return "; if score says that an answer is good (1) or bad (0), give --column label=score"
 
 
 CONTEXTS = ("context", "context_messages")
@@ -140,6 +164,7 @@ def _read_edits(columns: Columns, labels: bool) -> Columns:
 
 EDITS = Shape("sides by other names", _OTHERS, _fits_edits, _read_edits, frozenset(_OTHERS))
 PREFERENCE = Shape("OpenAI's preferences", _PREFERENCE, _fits_preference, _read_preference, frozenset(_PREFERENCE[1:]))
+SCORE = Shape("an answer's score", ("score",), _fits_score, _read_score, frozenset(("score",)))
 TAG = Shape("an answer's label", _TAGS, _fits_tag, _read_tag, frozenset(_TAGS))
 CONTEXT = Shape("Dolly", ("instruction", "context"), _fits_context, _read_context, frozenset(("context",)))
 CHAT_CONTEXT = Shape("a chat as context", CONTEXTS, _fits_chat_context, _read_chat_context, frozenset(CONTEXTS))

@@ -15,6 +15,7 @@ from base.errors import InputError
 from critic.files.inputs import open_labelled, open_pairs, open_prompts
 from critic.files.naming import EVERYTHING, Naming
 from critic.files.shapes import SHAPES, is_read
+from critic.files.shapes.other_names import SCORE
 from critic.files.sources import PIPE, open_source, source_name
 from critic.files.turns import CHATS, unread_keys
 from critic.records import Line, Quarantined
@@ -140,7 +141,9 @@ def _described(source: str, columns: Naming, whole: bool) -> Inspection:
         unread.update(key for name in raw.columns if name in CHATS for key in unread_keys(raw.columns[name]))
         shapes |= dict.fromkeys(_shapes(raw, EVERYTHING if is_table else columns))
     given = columns.of_table(tuple(names), opened.name)
-    inspection.columns = {name: own for name, own in given.items() if is_read(own)}
+    # A score is read where it is a truth value alone.
+    unknown = () if SCORE.name in shapes else SCORE.columns
+    inspection.columns = {name: own for name, own in given.items() if is_read(own) and own not in unknown}
     inspection.ignored = tuple(name for name in names if name.strip() and name not in inspection.columns)
     inspection.shapes = tuple(shapes)
     inspection.turns = dict(unread.most_common())

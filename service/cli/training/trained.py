@@ -80,6 +80,7 @@ def plan(
         device = replace(device, memory=int(device_memory * dry_run.GIGA), on_cpu=False)
     device = replace(device, sharded=sharded or device.sharded)
     kind = method_of(config)
+    kind.check(config)
     return dry_run.dry_run(kind.name, config, kind.plan, kind.work(config, device.processes), device)
 
 

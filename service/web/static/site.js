@@ -22,6 +22,11 @@ function signOut(event) {
   else for (const key of kept) localStorage.removeItem(key);
 }
 
+// A link signs in once: the second click of a double click would take the answer's place, and say that it was used.
+document.addEventListener("click", (event) => {
+  if (event.detail > 1 && event.target.closest("form[data-sent-once]")) event.preventDefault();
+});
+
 // Where the reader is, so that "today" is theirs.
 document.cookie = `cai_zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; SameSite=Lax`;
 showLocalTimes(document);

@@ -61,6 +61,14 @@ SINGLE = [
         reward=[("Rated", EMU, 0.0)],
         labels=[("thumbs", "down", EMU)],
     ),
+    thumb("OpenRLHF's KTO, a score that is true", {"instruction": ASK, "response": EMU, "score": True}),
+    thumb(
+        "OpenRLHF's KTO, a score that is false",
+        {"prompt": ASK, "response": EMU, "score": False},
+        reward=[("Rated", EMU, 0.0)],
+        labels=[("thumbs", "down", EMU)],
+    ),
+    shown("an answer with a score that is a number", {"instruction": ASK, "output": EMU, "score": 1}),
     thumb(
         "BeaverTails, null",
         {"prompt": ASK, "response": EMU, "is_safe": None},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from base.errors import InputError
 from critic.engine import REASONING_ROOM, Identity
 from critic.judging.base import ROOM_TO_THINK
 from critic.run.folder.store import RunStore
@@ -26,6 +27,22 @@ def bench(tmp_path: Path) -> Bench:
 def planned(bench: Bench, judge: str, out: Path | None = None, **more: Any) -> Plan:
     settings = {"revisions": 0}
     return asyncio.run(dry_run(bench.request(judges=(judge,), settings=settings, **more), out=out))
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        ("verify:no-such-rule", "'no-such-rule' is no rule"),
+        ("verify:max-words=many", "max-words=many is not a number"),
+        ("hf:some/model?bach=4", "did you mean 'batch'"),
+        ("vllm:some/model?gpus=none", "gpus=none is not a whole number"),
+        (f"{SERVER}&rpn=4", "unknown option 'rpn'"),
+        ("scripted:none.yaml", r"none\.yaml: the script can't be read"),
+    ],
+)
+def test_an_engine_that_can_not_be_opened_is_refused_as_by_the_run(bench: Bench, judge: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        planned(bench, judge)
 
 
 def test_a_server_s_model_may_think_beside_each_limit(bench: Bench) -> None:

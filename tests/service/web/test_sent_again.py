@@ -77,6 +77,18 @@ async def test_a_form_that_comes_twice_has_one_effect_and_is_answered_as_before(
         assert made.count(action) == (2 if action == "project.items_added" else 1), action  # a file's, and a stored one
 
 
+async def test_a_job_is_done_again_once_by_a_form_that_comes_twice(api: Api) -> None:
+    browser = await signed_in(api, "admin")
+    asked = {"kind": "judge", "constitution": "hhh@1.0.0", "input": {"rows": [json.loads(ROW)]}}
+    id = (await api.admin.post("/v1/jobs", json=asked)).json()["id"]
+    assert (await api.admin.post(f"/v1/jobs/{id}/cancel")).status_code == 200
+    page = (await browser.get(f"/jobs/{id}")).text
+    [number] = re.findall(r'name="once" value="([^"]+)"', page)
+    fields = {"csrf": Page(page).csrf, "once": number}
+    answers = [await browser.post(f"/jobs/{id}/retry", data=fields) for _ in range(2)]
+    assert [answer.headers.get("location") for answer in answers] == [f"/jobs/{id}"] * 2
+
+
 DEEP, HALF, INFINITE, NUL = "[" * 100_000, '{"a": "\\ud800"}', '{"a": 1e999}', '{"a": "\\u0000"}'
 
 

@@ -16,7 +16,7 @@ from service.cli.given.roots import Root
 from service.cli.given.train_settings import print_settings
 from service.cli.shown.voice import Quiet, say
 from service.cli.training.configs import config_file, shipped_names
-from service.exports.hub import push_model
+from service.exports.hub import expect_model, push_model
 from trainers import catalogue
 
 
@@ -78,7 +78,7 @@ def train(
         str | None,
         typer.Option(
             metavar="OWNER/NAME",
-            help="Upload the finished model and its card to the Hugging Face hub.",
+            help="Upload the finished model and its card to the Hugging Face hub, which is asked before training.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -123,12 +123,15 @@ def train(
         if chosen.process_index == 0:
             print_plan(planned, as_json=as_json)
         return
+    repo = push_to_hub if chosen.process_index == 0 else None  # of many processes, one sends the model
+    if repo is not None:
+        expect_model(repo)
     done = start(chosen, err=as_json)
     if as_json:
         typer.echo(json.dumps(figures_of(done), indent=2))
     else:
         print_trained(done)
-    if push_to_hub is not None:
-        say(push_model(Path(done.folder), push_to_hub), err=as_json)
+    if repo is not None:
+        say(push_model(Path(done.folder), repo), err=as_json)
     if faults(done.counts.refused):
         raise typer.Exit(QUARANTINED)

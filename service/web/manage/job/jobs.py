@@ -18,7 +18,8 @@ from service.jobs.inputs.artifacts import Artifact, of_job
 from service.jobs.job import ENDED, Job, JobEvent
 from service.jobs.kinds import KINDS
 from service.refusals import not_found
-from service.web.manage.asking import JobReader, Submitter, only_once
+from service.web.manage.asking import JobReader, Submitter, new_number, only_once
+from service.web.manage.job.logged import GrowingLogs, parsed, thinned
 from service.web.rendering import csv, render
 from service.web.visit import Form, PageRoute, Visit
 from trainers.folder.report import pictures
@@ -29,6 +30,7 @@ PAGE = 50
 EVENTS = 200  # of a log that a page shows, the last
 REPORT, METRICS = "report.html", "metrics.jsonl"
 MOST_METRICS, MOST_OF_REPORT = 32 * 2**20, 64 * 2**20  # bytes
+_LOGS = GrowingLogs()
 
 
 @router.get("/jobs")
@@ -136,6 +138,7 @@ async def _told(parts: Service, visit: Visit, id: str) -> dict[str, Any]:
         "request_text": json.dumps(job.request, indent=2, ensure_ascii=False),
         "result": _result(job),
         "drawn": drawn,
+        "number": new_number(),
     }
 
 
@@ -146,7 +149,13 @@ def _result(job: Job) -> list[tuple[str, Any]]:
 
 def _curves(parts: Service, id: str) -> dict[str, str]:
     """The pictures of what a training has logged, by name; of a job that logs nothing, none."""
-    return {name: picture.draw() for name, picture in pictures(_metrics(parts, id)).items()}
+    content = _content(parts, id, METRICS, MOST_METRICS)
+    if content:
+        rows = thinned(content)
+    else:
+        file = _log_file(parts, id)
+        rows = [] if file is None else _LOGS.rows(file)
+    return {name: picture.draw() for name, picture in pictures(rows).items()}
 
 
 def _content(parts: Service, id: str, name: str, most: int) -> bytes | None:
@@ -159,21 +168,19 @@ def _content(parts: Service, id: str, name: str, most: int) -> bytes | None:
 
 def _metrics(parts: Service, id: str) -> list[dict[str, Any]]:
     """What a training has logged so far: of one that runs, as its folder has it; of one that has ended, its file."""
-    lines = (_content(parts, id, METRICS, MOST_METRICS) or _logged(parts, id)).decode("utf-8", "replace").split("\n")
-    rows = []
-    for line in lines[:-1]:  # the last is empty, or being written
-        try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError):
-            continue
-    return [row for row in rows if isinstance(row, dict) and "step" in row]
+    content = _content(parts, id, METRICS, MOST_METRICS)
+    if not content:
+        file = _log_file(parts, id)
+        content = b"" if file is None else file.read_bytes()
+    rows = map(parsed, content.split(b"\n")[:-1])  # the last is empty, or being written
+    return [row for row in rows if row is not None]
 
 
-def _logged(parts: Service, id: str) -> bytes:
-    """The file that was written last, where a job trains in several stages."""
+def _log_file(parts: Service, id: str) -> Path | None:
+    """The file that was written last, where a job trains in several stages; none that is too long to be drawn."""
     folder = parts.settings.data / "runs" / Path(id).name
     files = sorted(folder.rglob(METRICS), key=lambda path: path.stat().st_mtime)
-    return files[-1].read_bytes() if files and files[-1].stat().st_size <= MOST_METRICS else b""
+    return files[-1] if files and files[-1].stat().st_size <= MOST_METRICS else None
 
 
 def _policy(page: str) -> str:
