@@ -128,7 +128,7 @@ def positions(model: PreTrainedModel) -> int | None:
     """Return how many tokens a chat may have; None for models that name no bound, as those that keep a state."""
     inner = model.config.get_text_config()
     named = (getattr(inner, name, None) for name in ("max_position_embeddings", "max_seq_len", "n_positions"))
-    counts = [int(count) for count in named if count]
+    counts = [int(count) for count in named if count and count > 0]  # XLNet's -1 is no bound
     return counts[0] if counts else None
 
 
