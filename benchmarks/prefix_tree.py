@@ -22,6 +22,7 @@ from critic.engine import Choices, Completion, Node, OwnTokens, Request, Samplin
 from critic.local import embedded
 from critic.local.language_model import HfEngine, open_engine
 from critic.local.loading import default_device, default_dtype, load
+from critic.local.openmp import on_thread_that_ends
 from critic.records import Message
 
 TITLE = "Prefix tree"
@@ -42,7 +43,7 @@ def measure() -> list[Measurement]:
     with opened(dtype) as engine:
         figures += judging(engine, dtype, PAIRS)
         figures += contrast(engine, dtype)
-        figures += generation(engine, dtype)
+    figures += generation(dtype)
     other = "float32" if dtype == "bfloat16" else "bfloat16"
     with opened(other) as engine:
         figures += judging(engine, other, 1)
@@ -120,11 +121,14 @@ def contrast(engine: HfEngine, dtype: str) -> list[Measurement]:
     ]
 
 
-def generation(engine: HfEngine, dtype: str) -> list[Measurement]:
-    """Write 16 answers, sampling at temperature 1, with the engine and with ``generate``."""
+def generation(dtype: str) -> list[Measurement]:
+    """Write 16 answers, sampling at temperature 1, with the engine and with ``generate``.
+
+    Each side has the processors' threads to itself: see `critic.local.openmp`.
+    """
     rng = random.Random("generation")
     requests = [Request((user(text(rng, rng.randrange(40, 90))),), Sampling(NEW_TOKENS), i) for i in range(ANSWERS)]
-    loaded = load(str(embedded.fetch()), getattr(torch, dtype), default_device(), "sdpa")
+    loaded = on_thread_that_ends(lambda: load(str(embedded.fetch()), getattr(torch, dtype), default_device(), "sdpa"))
     model, tokenizer = loaded.model, loaded.tokenizer
     tokenizer.padding_side = "left"
     chats = []
@@ -137,9 +141,10 @@ def generation(engine: HfEngine, dtype: str) -> list[Measurement]:
     prompts.to(model.device)
 
     def ours() -> float:
-        started = time.perf_counter()
-        done = asyncio.run(_complete(engine, requests))
-        return sum(completion.completion_tokens for completion in done) / (time.perf_counter() - started)
+        with opened(dtype) as engine:
+            started = time.perf_counter()
+            done = asyncio.run(_complete(engine, requests))
+            return sum(completion.completion_tokens for completion in done) / (time.perf_counter() - started)
 
     def theirs() -> float:
         started = time.perf_counter()
@@ -149,7 +154,7 @@ def generation(engine: HfEngine, dtype: str) -> list[Measurement]:
         written = out[:, prompts["input_ids"].shape[1] :] != tokenizer.pad_token_id
         return int(written.sum()) / (time.perf_counter() - started)
 
-    runs = alternate(ours, theirs, RUNS)
+    runs = alternate(ours, lambda: on_thread_that_ends(theirs), RUNS)
     return [
         Measurement(f"writing, {ANSWERS} answers at a time ({dtype})", runs.a, "tokens/s", note="prompts included"),
         Measurement(f"transformers' generate ({dtype})", runs.b, "tokens/s", note="prompts included"),

@@ -2,7 +2,8 @@
 
 128 answers of 16 to 256 tokens, drawn by a fixed seed; no side stops before. The static side takes 16 at a time, in
 the order of the file, padded on the left, and each batch lasts as long as its longest answer. Both sample at
-temperature 1 with the same weights, type and threads. The limit is the ratio of the steps that each side needs.
+temperature 1 with the same weights, type and threads, which each side has to itself (see `critic.local.openmp`). The
+limit is the ratio of the steps that each side needs.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from transformers import BatchEncoding
@@ -20,6 +22,7 @@ from critic.engine import Request, Sampling
 from critic.local import embedded
 from critic.local.language_model import HfEngine
 from critic.local.loading import Loaded, default_device, default_dtype, load
+from critic.local.openmp import on_thread_that_ends
 from critic.local.trees import attention
 
 TITLE = "Writing answers of different lengths"
@@ -41,11 +44,18 @@ def compare(folder: Path, answers: int, shortest: int, longest: int, runs: int) 
         for i in range(answers)
     ]
     lengths = [request.sampling.max_tokens for request in requests]
-    static = endless(folder, "sdpa")
-    with opened(endless(folder, attention.NAME)) as engine:
-        join(engine, requests[:1])  # warmed up
+    static, loaded = (on_thread_that_ends(partial(endless, folder, name)) for name in ("sdpa", attention.NAME))
+
+    def joining() -> float:
+        with opened(loaded) as engine:
+            join(engine, requests[:1])  # warmed up
+            return join(engine, requests)
+
+    def batches() -> float:
         in_batches(static, requests[:1])
-        measured = alternate(lambda: join(engine, requests), lambda: in_batches(static, requests), runs)
+        return in_batches(static, requests)
+
+    measured = alternate(joining, lambda: on_thread_that_ends(batches), runs)
     steps, fewer = static_steps(lengths), joining_steps(lengths)
     limit = f"limit {steps / fewer:.2f}; {measured.spread}"
     dtype = str(static.model.dtype).removeprefix("torch.")
@@ -70,7 +80,7 @@ def endless(folder: Path, attention_name: str) -> Loaded:
 def opened(loaded: Loaded) -> Iterator[HfEngine]:
     """The engine around a model."""
     loaded.tokenizer.eos_token = None
-    engine = HfEngine(loaded, "writing", BATCH)
+    engine = on_thread_that_ends(lambda: HfEngine(loaded, "writing", BATCH))
     engine._worker._decoder._stop_ids = frozenset()  # nor does the end of a turn that the template writes
     try:
         yield engine

@@ -30,7 +30,7 @@ def settings(migrated_url: str, tmp_path: Path) -> Settings:
         broken=scripted(tmp_path, "broken", fail={"every": 1, "how": "nan"}),
         failing=scripted(tmp_path, "failing", fail={"every": 1, "how": "raise"}),
         short=EngineSettings(spec="verify:max-words=3"),
-        away=EngineSettings(spec="scripted:/nowhere/at/all.yaml"),
+        away=EngineSettings(spec="hf:/nowhere/at/all"),
     )
 
 
