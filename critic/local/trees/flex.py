@@ -42,7 +42,7 @@ class FlexPlan:
                 query[None],
                 key[None],
                 value[None],
-                score_mod=None if rule.softcap is None else _capped(torch.tensor(rule.softcap, device=query.device)),
+                score_mod=None if rule.softcap is None else _capped(torch.full((), rule.softcap, device=query.device)),
                 block_mask=self._block(rule.mask),
                 scale=rule.scale,
                 enable_gqa=len(query) != len(key),

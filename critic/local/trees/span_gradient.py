@@ -114,9 +114,8 @@ def _block(
     query: Tensor, grad: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of ``query [K, GQ, D]``, ``keys`` and ``values [K, W, D]``; ``bias`` is a `SpanPath`'s."""
-    scores = torch.baddbmm(
-        bias, query, keys.transpose(1, 2), alpha=scale
-    )  # one pass, where each of three takes as long
+    # Scale and bias within the product: apart from it, each is a pass that takes as long as the product does.
+    scores = torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=scale)
     shares = scores.softmax(-1)
     to_values = torch.bmm(shares.transpose(1, 2), grad)
     to_shares = torch.bmm(grad, values.transpose(1, 2))
