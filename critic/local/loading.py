@@ -90,7 +90,14 @@ def load(
             fix="hf: takes language models, rm: takes reward models, which are trained from one",
         )
     model.eval()
-    torch.nn.Module.to(model, device)
+    try:
+        torch.nn.Module.to(model, device)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"its weights don't fit on {device}: {first_line(error)}",
+            where=path_or_id,
+            fix="choose a smaller model, free the device, or take another one (device=cpu)",
+        ) from error
     return Loaded(model, tokenizer, folder, revision(folder))
 
 
@@ -112,8 +119,14 @@ def default_device() -> torch.device:
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 on GPUs and on CPUs that multiply it fast (`critic.local.processor`), else float32."""
-    fast = device.type != "cpu" or processor.multiplies_bfloat16()
+    """Return bfloat16 where the hardware multiplies it fast (`critic.local.processor`), else float32."""
+    match device.type:
+        case "cpu":
+            fast = processor.multiplies_bfloat16()
+        case "cuda":
+            fast = processor.gpu_multiplies_bfloat16(device)
+        case _:
+            fast = True
     return torch.bfloat16 if fast else torch.float32
 
 
