@@ -34,7 +34,7 @@ from critic.engine import (
 )
 from critic.engine_kinds.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.engine_kinds.options import SpecOption, check_known
-from critic.local.loading import Loaded, default_device, default_dtype, embedding_rows, load
+from critic.local.loading import Loaded, default_device, default_dtype, embedding_rows, first_line, load
 from critic.local.local_options import WRITING
 from critic.local.openmp import on_thread_that_ends
 from critic.local.proving.proof import SCORERS, WRITERS, Proof, prove
@@ -162,16 +162,22 @@ def settings(options: Mapping[str, str], known: Sequence[SpecOption], where: str
     check_known(options, known, where)
     batch = _count(options, "batch", 16, where)
     row = _count(options, "row", ROW_TOKENS, where)
-    try:
-        device = torch.device(options["device"]) if "device" in options else default_device()
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device={options['device']} is no device of this machine: {error}", where=where, fix="try cpu or cuda"
-        ) from error
+    device = _device(options, where)
     dtype = _one_of(options, "dtype", _DTYPES, where) or default_dtype(device)
     deterministic = _one_of(options, "deterministic", _BOOLS, where) or False
     return LocalSettings(batch, row, deterministic, device, dtype, read_template_options(options, where))
+
+
+def _device(options: Mapping[str, str], where: str) -> torch.device:
+    """Return the device that is asked for, else the one that is there; it has been tried."""
+    given = options.get("device") or str(default_device())
+    try:
+        device = torch.device(given)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        problem = f"device={given} can't be used on this machine: {first_line(error)}"
+        raise InputError(problem, where=where, fix="try device=cpu or device=cuda") from error
+    return device
 
 
 def _count(options: Mapping[str, str], name: str, default: int, where: str) -> int:

@@ -172,4 +172,5 @@ def model_folder(path_or_id: str) -> Path:
 
 
 def first_line(error: Exception) -> str:
+    """Return the first line of what ``error`` says, or what kind of error it is."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

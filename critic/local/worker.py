@@ -227,8 +227,9 @@ class Worker:
             assert answer is not None
             if not (answer.done or answer.error or job.future.cancelled()):
                 continue
-            self._writing.remove(job)
+            # In this order: on a GPU that has failed for good this raises, and what is under way is told of that.
             self._decoder.remove(answer)
+            self._writing.remove(job)
             self._usage.completion_tokens += len(answer.ids)
             if answer.done:
                 self._finish(job, answer.done)

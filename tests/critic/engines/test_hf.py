@@ -320,7 +320,7 @@ def test_the_revision_is_that_of_weights_and_tokenizer(changed_model: Callable[.
         ({"batch": "0"}, "batch=0"),
         ({"dtype": "int8"}, "bfloat16, float32"),
         ({"deterministic": "yes"}, "true, false"),
-        ({"device": "toaster"}, "toaster is no device"),
+        ({"device": "toaster"}, "device=toaster can.t be used"),
     ],
 )
 def test_bad_options(options: dict[str, str], problem: str, tiny_model: Path) -> None:
