@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -27,6 +28,9 @@ from base.hub_client import HubSilent, patient
 from critic.local import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+_STRETCHING = ("dynamic", "longrope")
+# The names under which configurations say how many positions there are. A model with a state alone has none of them.
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions")
 _NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights, in other forms
 
 
@@ -111,6 +115,39 @@ def embedding_rows(model: PreTrainedModel) -> int:
     weight = model.get_input_embeddings().weight
     assert isinstance(weight, torch.Tensor)
     return int(weight.shape[0])
+
+
+def positions(model: PreTrainedModel) -> int | None:
+    """Return how many tokens a chat may have; None for models that name no bound, as those that keep a state.
+
+    A layer's window limits what the layer sees, not the chat.
+    """
+    config = model.config.get_text_config()
+    counts = [int(count) for name in _POSITIONS if (count := getattr(config, name, None))]
+    counts += _counted_positions(model)
+    return min((count for count in counts if count > 0), default=None)  # XLNet's -1 is no bound
+
+
+def _counted_positions(model: PreTrainedModel) -> list[int]:
+    """Return how many positions there are in embeddings of positions that begin after the one for padding."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    return [
+        table.num_embeddings - table.padding_idx - 1
+        for table in tables
+        if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None
+    ]
+
+
+def unstretched(config: PreTrainedConfig) -> int | None:
+    """Return how long a chat may be before it changes the rotary embeddings of all beside it; None where none does."""
+    inner = config.get_text_config()
+    rope = getattr(inner, "rope_parameters", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # some have one for each kind of layer
+    bounds = []
+    for kind in kinds:
+        if kind.get("rope_type") in _STRETCHING:
+            bounds.append(int(kind.get("original_max_position_embeddings") or inner.max_position_embeddings))
+    return min(bounds, default=None)
 
 
 def default_device() -> torch.device:

@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from base.errors import InputError
 from critic.chats.tokens import Segment, TokenTree
+from critic.local.loading import unstretched
 from critic.local.trees import attention
 from trainers.batches import forward
 from trainers.batches.dropout import not_computed
@@ -135,15 +136,6 @@ def reach(config: PreTrainedConfig) -> int | None:
         windows.append(getattr(inner, "attention_chunk_size", None))
     bounded = [int(window) for window in windows if window]
     return min(bounded) if bounded else None
-
-
-def unstretched(config: PreTrainedConfig) -> int | None:
-    """Return how long a row may be before it changes the rotary embeddings of all rows; None where none does."""
-    inner = config.get_text_config()
-    rope = getattr(inner, "rope_parameters", None) or {}
-    if rope.get("rope_type") not in ("dynamic", "longrope"):
-        return None
-    return int(rope.get("original_max_position_embeddings") or inner.max_position_embeddings)
 
 
 def _first_of(whole: Sequence[TokenTree]) -> list[TokenTree]:

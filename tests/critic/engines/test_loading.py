@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Gemma3TextConfig, LlamaConfig, RobertaConfig, RobertaForCausalLM
 
 from base.errors import InputError
 from critic.engine import EngineError, Request, Sampling
 from critic.local import language_model
 from critic.local.language_model import open_engine
-from critic.local.loading import load
+from critic.local.loading import load, positions, unstretched
 from critic.local.trees.decoding import Decoder
 from critic.records import Message
 
@@ -56,3 +57,32 @@ async def test_a_gpu_that_fails_for_good_leaves_nobody_waiting(
         assert isinstance(error, EngineError)
         assert "device-side assert" in str(error)
     await engine.close()
+
+
+def test_positions_after_the_one_of_padding_are_those_that_a_chat_may_have() -> None:
+    config = RobertaConfig(
+        vocab_size=20,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=18,
+        is_decoder=True,
+        pad_token_id=1,
+    )
+    model = RobertaForCausalLM(config)  # type: ignore[no-untyped-call]  # untyped there
+    assert positions(model) == 16
+    model(input_ids=torch.full((1, 16), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, 17), 5))
+
+
+STRETCHING = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4, "original_max_position_embeddings": 64}
+PLAIN = {"rope_type": "default", "rope_theta": 1e4}
+
+
+def test_rotary_embeddings_that_change_in_long_rows_are_found_where_each_kind_of_layer_has_its_own() -> None:
+    assert unstretched(LlamaConfig(max_position_embeddings=256)) is None
+    assert unstretched(LlamaConfig(max_position_embeddings=256, rope_parameters=dict(STRETCHING))) == 64
+    by_kind = {"full_attention": dict(STRETCHING), "sliding_attention": dict(PLAIN)}
+    assert unstretched(Gemma3TextConfig(max_position_embeddings=256, rope_parameters=by_kind)) == 64
