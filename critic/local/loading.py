@@ -28,6 +28,7 @@ from base.hub_client import HubSilent, patient
 from critic.local import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+_SAID = 200
 _STRETCHING = ("dynamic", "longrope")
 # The names under which configurations say how many positions there are. A model with a state alone has none of them.
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions")
@@ -209,5 +210,5 @@ def model_folder(path_or_id: str) -> Path:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what ``error`` says, or what kind of error it is."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Return the first line of what ``error`` says, or what kind of error it is: models of others raise anything."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_SAID]

@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from base.errors import InputError
 from critic.chats.tokens import Segment, TokenTree
-from critic.local.loading import unstretched
+from critic.local.loading import first_line, unstretched
 from critic.local.trees import attention
 from trainers.batches import forward
 from trainers.batches.dropout import not_computed
@@ -196,7 +196,7 @@ def _packs(
             differences = max(differences[0], _longer(model, whole)), differences[1]
     except Exception as error:  # whatever a foreign model does with a plan that it knows nothing of
         return BatchProof(
-            "padded", f"models of type {model.config.model_type!r} don't take packed rows ({_first(error)})"
+            "padded", f"models of type {model.config.model_type!r} don't take packed rows ({first_line(error)})"
         )
     if _equal(*differences):
         return BatchProof("packed", "", *differences)
@@ -335,7 +335,3 @@ def _apart(one: tuple[Tensor, _Gradient], other: tuple[Tensor, _Gradient]) -> tu
 
 def _equal(values: float, gradient: float) -> bool:
     return values <= VALUES and gradient <= GRADIENT  # NaN is not
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
