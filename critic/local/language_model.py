@@ -1,6 +1,6 @@
 """A transformers language model in this process, as an engine (`critic.engines.hf`).
 
-One thread owns the model (`worker.Worker`); callers on any event loop wait for their requests' futures.
+One thread owns the model (`critic.local.worker`); callers on any event loop wait for their requests' futures.
 """
 
 import asyncio
