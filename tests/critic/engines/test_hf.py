@@ -262,7 +262,8 @@ async def test_what_is_cancelled_before_its_turn_is_never_read(tiny_model: Path)
     async with opened(tiny_model, batch="1") as engine:
         endless = asyncio.create_task(engine.complete(ask("a", Sampling(450))))
         waiting = asyncio.create_task(engine.complete(ask("x" * 90)))
-        await asyncio.sleep(0.02)
+        while not engine.usage.prompt_tokens:
+            await asyncio.sleep(0.001)
         before = engine.usage.prompt_tokens
         waiting.cancel()
         endless.cancel()
