@@ -90,6 +90,15 @@ def test_long_rows_that_stretch_rotary_embeddings_are_computed_one_at_a_time() -
     assert found(model, longest=65).path == "apart"
 
 
+def test_dropout_of_attention_is_not_left_out() -> None:
+    """In training mode alone is it asked for, and the proof compares in evaluation mode."""
+    drawn = torch.get_rng_state()
+    said = found(zoo.build("gpt2", attn_pdrop=0.1))
+    assert said.path == "padded" and "its attention draws dropout" in said.why
+    assert torch.equal(torch.get_rng_state(), drawn), "the run draws what it would have drawn"
+    assert found(zoo.build("gpt2", resid_pdrop=0.1, embd_pdrop=0.1)).path == "packed"
+
+
 def test_a_model_that_sees_its_targets_is_refused() -> None:
     with pytest.raises(InputError, match="see the tokens that they are to predict"):
         found(zoo.build("bert", is_decoder=False))

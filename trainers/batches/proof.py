@@ -2,7 +2,7 @@
 
 Before the first step a few short trees, cut from the run's own data, go through the model both ways, without dropout:
 what is read of them must be equal, and so must the gradient. What packing can't do for some models, among others:
-states that run over the whole row, and attention that can't be replaced.
+states that run over the whole row, attention that can't be replaced, and dropout of attention, where it is asked for.
 """
 
 import logging
@@ -192,6 +192,7 @@ def _packs(
     try:
         with forward.attending(model, attention.NAME):
             differences = _apart(_read(model, packed(trees)), (values, gradient))
+            _check_training(model, trees)
         if whole and _equal(*differences):
             differences = max(differences[0], _longer(model, whole)), differences[1]
     except Exception as error:  # whatever a foreign model does with a plan that it knows nothing of
@@ -206,6 +207,16 @@ def _packs(
         f"{100 * in_gradient:.2g} % in the gradient"
     )
     return BatchProof("padded", why, *differences)
+
+
+@torch.no_grad()
+def _check_training(model: PreTrainedModel, trees: Sequence[TokenTree]) -> None:
+    """Raise `attention.Unpackable` where a layer asks for more in training mode, as for dropout of its attention."""
+    batch = packed(trees).to(model.device)
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        model.train()
+        forward.values(model, batch)
+        model.eval()
 
 
 @torch.no_grad()

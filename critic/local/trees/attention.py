@@ -30,8 +30,8 @@ from critic.local.trees.kv_cache import KeyValueCache
 from critic.local.trees.span_gradient import SpanPath, attend_spans
 
 NAME = "cai_packed"
-# What layers tell attention functions that changes nothing here: training's dropout is 0 in evaluation, positions are
-# in the queries and keys already, and the rest describes rows of the kind that transformers packs itself.
+# What layers tell attention functions that changes nothing here: positions are in the queries and keys already, and the
+# rest describes rows of the kind that transformers packs itself.
 _WITHOUT_EFFECT = frozenset(
     [
         *("cache_position", "is_causal", "position_embeddings", "position_ids", "sliding_window"),
@@ -106,7 +106,7 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Attend by ``plan``, or by that of `planned`: the signature is that of transformers' attention functions.
 
-    Raises `Unpackable` where the layer made a mask of its own, or asks for anything that isn't known here.
+    Raises `Unpackable` where the layer made a mask of its own, or asks for dropout, or anything that isn't known here.
     """
     plan = plan or _PLAN.get()
     if plan is None:
@@ -115,6 +115,8 @@ def packed_attention(
         raise Unpackable("its layers make masks of their own")
     if unknown := sorted(key for key in kwargs if kwargs[key] is not None and key not in _WITHOUT_EFFECT):
         raise Unpackable(f"its attention takes {unknown[0]}")
+    if dropout:
+        raise Unpackable("its attention draws dropout, which packed rows leave out: dropout=false turns it off")
     layer = module.layer_idx
     assert isinstance(layer, int)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
