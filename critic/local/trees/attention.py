@@ -282,19 +282,21 @@ class TreePlan:
         """Return ``[queries, keys]``: 0 where one of a path's last ``queries`` tokens may look, else minus infinity."""
         bias = self._biases.get((mask, dtype, queries, keys))
         if bias is None:
-            sees = self._mask(mask, queries, keys)
+            sees = self._made_mask(mask, queries, keys)
             bias = torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, -torch.inf)
             self._biases[mask, dtype, queries, keys] = bias
         return bias
 
     def _mask(self, mask: Mask, queries: int, keys: int) -> Tensor:
         """Return ``[queries, keys]``: true where one of a path's last ``queries`` tokens may look."""
-        sees = self._masks.get((mask, queries, keys))
-        if sees is None:
-            places = torch.arange(keys, device=self._device)
-            sees = mask.among(places[keys - queries :, None], places[None])
-            self._masks[mask, queries, keys] = sees
-        return sees
+        if (mask, queries, keys) not in self._masks:
+            self._masks[mask, queries, keys] = self._made_mask(mask, queries, keys)
+        return self._masks[mask, queries, keys]
+
+    def _made_mask(self, mask: Mask, queries: int, keys: int) -> Tensor:
+        """Return what `_mask` does, and don't keep it."""
+        places = torch.arange(keys, device=self._device)
+        return mask.among(places[keys - queries :, None], places[None])
 
 
 def _gains_by_products(query: Tensor) -> bool:
