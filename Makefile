@@ -82,7 +82,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.run $(NAME)
 
 gpu: $(READY)
-	$(BIN)/python -m benchmarks.gpu
+	CUDA_VISIBLE_DEVICES=$${CUDA_VISIBLE_DEVICES:-0} $(BIN)/python -m benchmarks.gpu
 
 million: $(READY)
 	$(BIN)/python -m benchmarks.million

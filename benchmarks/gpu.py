@@ -34,7 +34,7 @@ from benchmarks.run import render, row, write_section
 from critic.chats.tokens import Segment, TokenTree
 from critic.local import embedded
 from critic.local.language_model import open_engine
-from critic.local.loading import default_device, embedding_rows, load
+from critic.local.loading import default_device, embedding_rows, first_line, load
 from critic.local.trees import attention
 from critic.local.trees.attention import AttentionPlan, AttentionRule, Mask, TreePlan
 from critic.local.trees.flex import FlexPlan
@@ -112,8 +112,7 @@ def attempted(name: str, part: Callable[[], list[Measurement]]) -> list[Measurem
         return part()
     except Exception as error:  # kernels, compilers and drivers of unknown cards raise anything; the others still run
         traceback.print_exc()
-        first = (str(error).strip().splitlines() or [""])[0]
-        return [Measurement(f"{name}: failed", float("nan"), "", 0, f"{type(error).__name__}: {first[:200]}")]
+        return [Measurement(f"{name}: failed", float("nan"), "", 0, f"{type(error).__name__}: {first_line(error)}")]
 
 
 def peak(size: Size, device: torch.device) -> float:
@@ -251,7 +250,8 @@ def steps(method: str, size: Size, fastest: float) -> list[Measurement]:
         by_side[side].append(training.child(method, side, "bfloat16", rows, size.batch))
         return len(rows) / by_side[side][-1]["seconds"]
 
-    rate("ours"), rate("trl")  # what is compiled is compiled now
+    for side in by_side:
+        rate(side)  # what is compiled is compiled now
     measured = alternate(lambda: rate("ours"), lambda: rate("trl"), size.runs)
     notes = {}
     for side, results in by_side.items():

@@ -216,7 +216,7 @@ def ours(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> A
 
 
 def trl(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
-    """Return TRL's trainer, ready to go, at its best settings for a CPU."""
+    """Return TRL's trainer, ready to go, with batches of like lengths and the reference's answers known."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer

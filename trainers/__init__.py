@@ -1,4 +1,4 @@
-"""Rows to weights: SFT, reward model, DPO and PPO come here. They read a run's exports and never import `service`."""
+"""From rows or prompts to weights, by one of `trainers.methods`. They read exports of runs, and import no service."""
 
 import logging
 

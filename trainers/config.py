@@ -137,6 +137,15 @@ class TrainConfig(TrainingArguments):
         super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
         _check_trackers(self.report_to or [])
 
+    @property
+    def n_gpu(self) -> int:
+        """One GPU a process, of however many: ``accelerate launch`` starts a process for each.
+
+        With several, transformers' trainer would put `torch.nn.DataParallel` around the model, which hands a batch of
+        trees whole to each copy.
+        """
+        return min(1, int(super().n_gpu))
+
 
 def _check_effect(config: "TrainConfig") -> None:
     """Raise `ValueError` for a setting that would change nothing, and for those that send a model too early."""

@@ -20,7 +20,7 @@ from transformers import (
 
 from base.errors import InputError
 from critic.local import allocator, embedded
-from critic.local.loading import Loaded, load
+from critic.local.loading import Loaded, load, positions
 from critic.local.rewards import FILE, read_manifest
 from trainers import quantized
 from trainers.batches import dropout
@@ -122,14 +122,6 @@ def _check_context(model: PreTrainedModel, config: TrainConfig) -> None:
             where=config.model,
             fix=f"max_length={context}",
         )
-
-
-def positions(model: PreTrainedModel) -> int | None:
-    """Return how many tokens a chat may have; None for models that name no bound, as those that keep a state."""
-    inner = model.config.get_text_config()
-    named = (getattr(inner, name, None) for name in ("max_position_embeddings", "max_seq_len", "n_positions"))
-    counts = [int(count) for count in named if count and count > 0]  # XLNet's -1 is no bound
-    return counts[0] if counts else None
 
 
 def _adapted(model: PreTrainedModel, config: TrainConfig, heads: int | None) -> PeftModel:

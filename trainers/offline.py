@@ -9,7 +9,7 @@ from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from critic.run.folder.results import replace_text
+from critic.records import Quarantined
 from trainers import models
 from trainers.batches import data as reading
 from trainers.batches.data import Data
@@ -26,8 +26,6 @@ from trainers.method import Method, Tell
 from trainers.models import Trainee
 from trainers.planning.memory import StepWork
 from trainers.trainer import TreeTrainer, rows_of
-
-REFUSED = "refused.jsonl"
 
 C = TypeVar("C", bound=TrainConfig)
 
@@ -88,9 +86,10 @@ class Offline(Method[C]):
             trainee.model, config, data, trainee.tokenizer, held_out, callbacks=[MetricsFile(folder), *callbacks]
         )
         trainer.remove_callback(PrinterCallback)  # metrics.jsonl has what it would print
-        counts = _counts(trainer)
+        refused = (*trainer.examples.refused, *(trainer.held_out.refused if trainer.held_out else ()))
+        counts = _counts(trainer, refused)
         if config.process_index == 0:
-            _write_refused(folder, trainer)
+            results.write_refused(folder, refused)
             tell(counts)
         samples = self._samples(trainer)
         samples.take("before", trainer.model, trainee.tokenizer)
@@ -137,16 +136,10 @@ def _data(config: TrainConfig, wanted: tuple[type[Any], ...]) -> tuple[Data, Dat
     return data, held_out
 
 
-def _counts(trainer: TreeTrainer) -> TrainingCounts:
-    refused = [*trainer.examples.refused, *(trainer.held_out.refused if trainer.held_out else ())]
-    why: Mapping[str, int] = Data((), tuple(refused)).why_refused()
+def _counts(trainer: TreeTrainer, refused: tuple[Quarantined, ...]) -> TrainingCounts:
+    why: Mapping[str, int] = Data((), refused).why_refused()
     held_out = len(trainer.held_out) if trainer.held_out else 0
     return TrainingCounts(len(trainer.examples), held_out, dict(why), trainer.examples.thoughts)
-
-
-def _write_refused(folder: Path, trainer: TreeTrainer) -> None:
-    rows = [*trainer.examples.refused, *(trainer.held_out.refused if trainer.held_out else ())]
-    replace_text(folder / REFUSED, "".join(row.model_dump_json() + "\n" for row in rows))
 
 
 def _evaluated(trainer: TreeTrainer) -> bool:

@@ -1,4 +1,4 @@
-"""What SFT, reward model and DPO share: transformers' `Trainer` on batches of trees.
+"""What all methods share that learn from rows: transformers' `Trainer` on batches of trees.
 
 A batch is a number of examples, whatever their lengths. Every loss is ``sum_i w_i L_i / sum_i n_i`` over all examples
 of an optimiser step, those of all accumulated batches and all processes: so it does not matter how they were split

@@ -1,6 +1,7 @@
 """The `hf` engine: a transformers model in this process.
 
-One thread owns the model (`worker.Worker`); callers on any event loop wait for their requests' futures.
+A folder in Hugging Face's form, or a model's name on the hub. Weights are read from safetensors only, and no code that
+comes with a model is run. One thread computes with the model; requests of any event loop wait for it.
 """
 
 from critic.engine import Engine

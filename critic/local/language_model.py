@@ -1,6 +1,6 @@
 """A transformers language model in this process, as an engine (`critic.engines.hf`).
 
-One thread owns the model (`worker.Worker`); callers on any event loop wait for their requests' futures.
+One thread owns the model (`critic.local.worker`); callers on any event loop wait for their requests' futures.
 """
 
 import asyncio
@@ -34,7 +34,16 @@ from critic.engine import (
 )
 from critic.engine_kinds.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.engine_kinds.options import SpecOption, check_known
-from critic.local.loading import Loaded, default_device, default_dtype, embedding_rows, load
+from critic.local.loading import (
+    Loaded,
+    default_device,
+    default_dtype,
+    embedding_rows,
+    first_line,
+    load,
+    positions,
+    unstretched,
+)
 from critic.local.local_options import WRITING
 from critic.local.openmp import on_thread_that_ends
 from critic.local.proving.proof import SCORERS, WRITERS, Proof, prove
@@ -47,8 +56,6 @@ ROW_TOKENS = 4096
 """Tokens that go through a model in one row, unless an engine's option says otherwise."""
 _CACHE_BYTES_CPU = 1 << 30
 _INTERACTIVE_SLOTS = 4
-# The names under which configurations say how many positions there are. A model with a state alone has none of them.
-_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions")
 _UNBOUNDED = 1 << 20
 
 _LOG = logging.getLogger(__name__)
@@ -162,16 +169,22 @@ def settings(options: Mapping[str, str], known: Sequence[SpecOption], where: str
     check_known(options, known, where)
     batch = _count(options, "batch", 16, where)
     row = _count(options, "row", ROW_TOKENS, where)
-    try:
-        device = torch.device(options["device"]) if "device" in options else default_device()
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device={options['device']} is no device of this machine: {error}", where=where, fix="try cpu or cuda"
-        ) from error
+    device = _device(options, where)
     dtype = _one_of(options, "dtype", _DTYPES, where) or default_dtype(device)
     deterministic = _one_of(options, "deterministic", _BOOLS, where) or False
     return LocalSettings(batch, row, deterministic, device, dtype, read_template_options(options, where))
+
+
+def _device(options: Mapping[str, str], where: str) -> torch.device:
+    """Return the device that is asked for, else the one that is there; it has been tried."""
+    given = options.get("device") or str(default_device())
+    try:
+        device = torch.device(given)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        problem = f"device={given} can't be used on this machine: {first_line(error)}"
+        raise InputError(problem, where=where, fix="try device=cpu or device=cuda") from error
+    return device
 
 
 def _count(options: Mapping[str, str], name: str, default: int, where: str) -> int:
@@ -200,30 +213,14 @@ def ways(chat: Chat, proof: Proof, stop_ids: frozenset[int] = frozenset()) -> Wa
 def context_length(
     model: PreTrainedModel, where: str = "the model", tokenizer: PreTrainedTokenizerBase | None = None
 ) -> int:
-    """Return how many tokens of a chat the model can see at once. Windows of its layers do not shorten that.
+    """Return how many tokens of a chat the model can see at once.
 
     Raises `InputError` where texts have tokens that are not in the model's embedding.
     """
     if tokenizer is not None:
         _check_vocabulary(model, tokenizer, where)
-    config = model.config.get_text_config()
-    lengths = [int(length) for name in _POSITIONS if (length := getattr(config, name, None))]
-    lengths += _counted_positions(model)
-    # These rotary embeddings change for all tokens of a row as soon as one chat in it is long.
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") in ("dynamic", "longrope"):
-        lengths.append(int(rope.get("original_max_position_embeddings") or lengths[0]))
-    return min((length for length in lengths if length > 0), default=_UNBOUNDED)
-
-
-def _counted_positions(model: PreTrainedModel) -> list[int]:
-    """Return how many positions there are in embeddings of positions that begin after the one for padding."""
-    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
-    return [
-        table.num_embeddings - table.padding_idx - 1
-        for table in tables
-        if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None
-    ]
+    bounds = (positions(model), unstretched(model.config))
+    return min((bound for bound in bounds if bound is not None), default=_UNBOUNDED)
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:

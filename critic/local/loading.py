@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -27,6 +28,10 @@ from base.hub_client import HubSilent, patient
 from critic.local import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+_SAID = 200
+_STRETCHING = ("dynamic", "longrope")
+# The names under which configurations say how many positions there are. A model with a state alone has none of them.
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions")
 _NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights, in other forms
 
 
@@ -90,7 +95,14 @@ def load(
             fix="hf: takes language models, rm: takes reward models, which are trained from one",
         )
     model.eval()
-    torch.nn.Module.to(model, device)
+    try:
+        torch.nn.Module.to(model, device)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"its weights don't fit on {device}: {first_line(error)}",
+            where=path_or_id,
+            fix="choose a smaller model, free the device, or take another one (device=cpu)",
+        ) from error
     return Loaded(model, tokenizer, folder, revision(folder))
 
 
@@ -106,14 +118,53 @@ def embedding_rows(model: PreTrainedModel) -> int:
     return int(weight.shape[0])
 
 
+def positions(model: PreTrainedModel) -> int | None:
+    """Return how many tokens a chat may have; None for models that name no bound, as those that keep a state.
+
+    A layer's window limits what the layer sees, not the chat.
+    """
+    config = model.config.get_text_config()
+    counts = [int(count) for name in _POSITIONS if (count := getattr(config, name, None))]
+    counts += _counted_positions(model)
+    return min((count for count in counts if count > 0), default=None)  # XLNet's -1 is no bound
+
+
+def _counted_positions(model: PreTrainedModel) -> list[int]:
+    """Return how many positions there are in embeddings of positions that begin after the one for padding."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    return [
+        table.num_embeddings - table.padding_idx - 1
+        for table in tables
+        if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None
+    ]
+
+
+def unstretched(config: PreTrainedConfig) -> int | None:
+    """Return how long a chat may be before it changes the rotary embeddings of all beside it; None where none does."""
+    inner = config.get_text_config()
+    rope = getattr(inner, "rope_parameters", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # some have one for each kind of layer
+    bounds = []
+    for kind in kinds:
+        if kind.get("rope_type") in _STRETCHING:
+            bounds.append(int(kind.get("original_max_position_embeddings") or inner.max_position_embeddings))
+    return min(bounds, default=None)
+
+
 def default_device() -> torch.device:
     """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 on GPUs and on CPUs that multiply it fast (`critic.local.processor`), else float32."""
-    fast = device.type != "cpu" or processor.multiplies_bfloat16()
+    """Return bfloat16 where the hardware multiplies it fast (`critic.local.processor`), else float32."""
+    match device.type:
+        case "cpu":
+            fast = processor.multiplies_bfloat16()
+        case "cuda":
+            fast = processor.gpu_multiplies_bfloat16(device)
+        case _:
+            fast = True
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -159,4 +210,5 @@ def model_folder(path_or_id: str) -> Path:
 
 
 def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Return the first line of what ``error`` says, or what kind of error it is: models of others raise anything."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_SAID]

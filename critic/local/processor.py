@@ -1,9 +1,15 @@
-"""What this machine's processor can do. Nothing else asks it, so that a test can try every answer on every machine.
+"""What this machine's processors can do. Nothing else asks it, so that a test can try every answer on every machine.
 
 Callers name the module (``processor.cores()``), so that replacing one function here reaches all of them.
 """
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a server without models asks for the cores alone
+    import torch
+
+_AMPERE = (8, 0)
 
 
 def multiplies_bfloat16() -> bool:
@@ -16,6 +22,17 @@ def multiplies_bfloat16() -> bool:
     can = torch.cpu.get_capabilities()
     is_amd = str(can.get("cpu_name", "")).startswith("AMD")
     return bool(can.get("amx_bf16", False) or (is_amd and can.get("avx512_bf16", False)))
+
+
+def gpu_multiplies_bfloat16(device: "torch.device") -> bool:
+    """Whether a GPU has units that multiply in bfloat16: NVIDIA's from Ampere on do; AMD's all count as ones that do.
+
+    Older ones (T4, V100) compute it by way of float32, which is slower than float32 itself, and Triton compiles no
+    kernel for it there.
+    """
+    import torch  # late: as above
+
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= _AMPERE
 
 
 def cpus() -> list[int]:

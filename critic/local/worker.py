@@ -204,6 +204,9 @@ class Worker:
             slots = self._limits.batch + (self._limits.interactive if lane == "interactive" else 0)
             queue = self._to_write[lane]
             while queue and len(self._writing) + len(joining) < slots:
+                if queue[0].future.cancelled():  # nobody waits for it any more: its prompt isn't read
+                    queue.popleft()
+                    continue
                 answers = [job.answer for job in (*joining, queue[0]) if job.answer]
                 tokens += len(answers[-1].prompt)
                 room = tokens <= self._limits.row_tokens and self._decoder.fits(answers, self._limits.cached_tokens)
@@ -245,8 +248,9 @@ class Worker:
             assert answer is not None
             if not (answer.done or answer.error or job.future.cancelled()):
                 continue
-            self._writing.remove(job)
+            # In this order: on a GPU that has failed for good this raises, and what is under way is told of that.
             self._decoder.remove(answer)
+            self._writing.remove(job)
             self._usage.completion_tokens += len(answer.ids)
             if answer.done:
                 self._finish(job, answer.done)

@@ -40,7 +40,8 @@ def start(args: AsyncEngineArgs, *, is_shown: bool) -> AsyncLLM:
 def arguments(folder: Path, chosen: VllmSettings) -> AsyncEngineArgs:
     """Return how vLLM is to run the model. Nothing of the model's own sampling parameters is taken over."""
     is_cpu = current_platform.is_cpu()
-    dtype = chosen.dtype or str(default_dtype(torch.device("cpu" if is_cpu else "cuda"))).removeprefix("torch.")
+    # A GPU is not asked: that would open it in this process, beside vLLM's, which refuse a type that theirs lacks.
+    dtype = chosen.dtype or (str(default_dtype(torch.device("cpu"))).removeprefix("torch.") if is_cpu else "bfloat16")
     kv_gib = chosen.kv_gib or (_KV_GIB_CPU if is_cpu else None)
     return AsyncEngineArgs(
         model=str(folder),

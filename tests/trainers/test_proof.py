@@ -90,6 +90,16 @@ def test_long_rows_that_stretch_rotary_embeddings_are_computed_one_at_a_time() -
     assert found(model, longest=65).path == "apart"
 
 
+def test_dropout_of_attention_is_not_left_out() -> None:
+    """In training mode alone is it asked for, and the proof compares in evaluation mode."""
+    model = zoo.build("gpt2", attn_pdrop=0.1)
+    drawn = torch.get_rng_state()
+    said = found(model)
+    assert said.path == "padded" and "its attention draws dropout" in said.why
+    assert torch.equal(torch.get_rng_state(), drawn), "the run draws what it would have drawn"
+    assert found(zoo.build("gpt2", resid_pdrop=0.1, embd_pdrop=0.1)).path == "packed"
+
+
 def test_a_model_that_sees_its_targets_is_refused() -> None:
     with pytest.raises(InputError, match="see the tokens that they are to predict"):
         found(zoo.build("bert", is_decoder=False))
@@ -144,14 +154,18 @@ def test_dropout_is_off_unless_it_is_asked_for(tmp_path: Path) -> None:
     """GPT-2 has dropout by default. DPO starts at its reference, packed and padded: its loss is log 2."""
     folder = zoo.tiny("gpt2", tmp_path / "model", resid_pdrop=0.3, embd_pdrop=0.3, attn_pdrop=0.3)
     losses = {}
-    for packing in (True, False):
-        for asked in (False, True):
-            config = config_of(
-                DPOConfig, folder, tmp_path / f"{packing}-{asked}", max_steps=1, prefix_packing=packing, dropout=asked
-            )
-            trainer = build(DPOTrainer, config, planted(8))
-            trainer.train()
-            losses[packing, asked] = trainer.state.log_history[0]["loss"]
+
+    def built(packing: bool, asked: bool) -> DPOTrainer:
+        out = tmp_path / f"{packing}-{asked}"
+        config = config_of(DPOConfig, folder, out, max_steps=1, prefix_packing=packing, dropout=asked)
+        return build(DPOTrainer, config, planted(8))
+
+    for packing, asked in ((True, False), (False, False), (False, True)):
+        trainer = built(packing, asked)
+        trainer.train()
+        losses[packing, asked] = trainer.state.log_history[0]["loss"]
+    with pytest.raises(InputError, match="its attention draws dropout"):
+        built(True, True)
     assert losses[True, False] == pytest.approx(0.693147, abs=1e-5)
     assert losses[False, False] == pytest.approx(0.693147, abs=1e-5)
     assert abs(losses[False, True] - 0.693147) > 1e-3

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from critic.local.rewards import Manifest
 from critic.records import Message
 from tests.critic.engines.conftest import TEMPLATE
 from tests.factories import prompt
+from trainers import models
 from trainers.batches.examples import Example, Pair, Ranked, Rated
 from trainers.batches.packing import packed
 from trainers.losses import bradley_terry, plackett_luce, unary
@@ -202,3 +204,10 @@ def test_rows_of_a_group_without_a_head_are_refused_by_name(tmp_path: Path) -> N
     assert len(trainer.examples) == 1
     with pytest.raises(InputError, match=r"all 2 rows were refused.*no head for east; there are north, south"):
         build(RewardTrainer, config, east, manifest=named)
+
+
+def test_rows_that_also_say_what_a_model_thought_are_counted(scorer: Path, tmp_path: Path) -> None:
+    config = config_of(RewardConfig, scorer, tmp_path)
+    loaded = models.reward_model(config, 1)
+    examples = replace(data(planted(2)), thoughts=2)
+    assert RewardTrainer(loaded.model, config, examples, loaded.tokenizer).examples.thoughts == 2

@@ -1,17 +1,34 @@
 """What all trainers share: batches that may be split at will, evaluation, and reports."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import Trainer
 
 from trainers.methods.reward import RewardConfig, RewardTrainer
+from trainers.trainer import TreeTrainer
 
 from .small_runs import ALL, examples, one_step, row_of, trainer_of
 from .tiny import build, config_of, farthest, planted, weighted, weights
 
+# Methods of transformers' trainer that are none of its interface, and whose place ours take.
+PRIVATE = (
+    *("_determine_best_metric", "_get_grad_norm", "_get_num_items_in_batch", "_get_output_dir"),
+    *("_prepare_context_parallel_inputs", "_prepare_inputs", "_save", "_save_checkpoint"),
+    "_set_signature_columns_if_needed",
+)
 SPLITS = [(4, 2), (2, 4), (3, 3), (1, 8)]
+
+
+def test_transformers_still_calls_what_is_replaced_without_being_its_interface() -> None:
+    """Under another name it would be called no more, and nothing would say so: losses, checks and folders of ours."""
+    replaced = {name for name in vars(TreeTrainer) if name.startswith("_") and hasattr(Trainer, name)}
+    assert {name for name in replaced if not name.endswith("__")} - {"_abc_impl"} == set(PRIVATE)
+    source = inspect.getsource(Trainer)
+    assert [name for name in PRIVATE if f"self.{name}(" not in source] == []
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from base.errors import InputError
+from critic.local.loading import first_line
 
 _TOLERANCE = 1e-3
 _PROBE_TOKENS = 12
@@ -109,9 +110,9 @@ def _logits(model: PreTrainedModel, where: str, *, training: bool) -> torch.Tens
 
 def not_computed(model: PreTrainedModel, where: str, error: Exception) -> InputError:
     """Return the refusal of a model whose own forward, or its gradient, fails on a plain chat."""
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
     return InputError(
-        f"models of type {model.config.model_type!r} can't be trained here: computing a plain chat failed ({first})",
+        f"models of type {model.config.model_type!r} can't be trained here: computing a plain chat failed "
+        f"({first_line(error)})",
         where=where,
         fix="train a causal language model, or a classifier that reads chats",
     )

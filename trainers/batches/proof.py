@@ -2,7 +2,7 @@
 
 Before the first step a few short trees, cut from the run's own data, go through the model both ways, without dropout:
 what is read of them must be equal, and so must the gradient. What packing can't do for some models, among others:
-states that run over the whole row, and attention that can't be replaced.
+states that run over the whole row, attention that can't be replaced, and dropout of attention, where it is asked for.
 """
 
 import logging
@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from base.errors import InputError
 from critic.chats.tokens import Segment, TokenTree
+from critic.local.loading import first_line, unstretched
 from critic.local.trees import attention
 from trainers.batches import forward
 from trainers.batches.dropout import not_computed
@@ -137,15 +138,6 @@ def reach(config: PreTrainedConfig) -> int | None:
     return min(bounded) if bounded else None
 
 
-def unstretched(config: PreTrainedConfig) -> int | None:
-    """Return how long a row may be before it changes the rotary embeddings of all rows; None where none does."""
-    inner = config.get_text_config()
-    rope = getattr(inner, "rope_parameters", None) or {}
-    if rope.get("rope_type") not in ("dynamic", "longrope"):
-        return None
-    return int(rope.get("original_max_position_embeddings") or inner.max_position_embeddings)
-
-
 def _first_of(whole: Sequence[TokenTree]) -> list[TokenTree]:
     """Return the first of ``whole``, as long as their row is of no more than `_WHOLE` tokens; one at least."""
     chosen: list[TokenTree] = []
@@ -200,11 +192,12 @@ def _packs(
     try:
         with forward.attending(model, attention.NAME):
             differences = _apart(_read(model, packed(trees)), (values, gradient))
+            _check_training(model, trees)
         if whole and _equal(*differences):
             differences = max(differences[0], _longer(model, whole)), differences[1]
     except Exception as error:  # whatever a foreign model does with a plan that it knows nothing of
         return BatchProof(
-            "padded", f"models of type {model.config.model_type!r} don't take packed rows ({_first(error)})"
+            "padded", f"models of type {model.config.model_type!r} don't take packed rows ({first_line(error)})"
         )
     if _equal(*differences):
         return BatchProof("packed", "", *differences)
@@ -214,6 +207,16 @@ def _packs(
         f"{100 * in_gradient:.2g} % in the gradient"
     )
     return BatchProof("padded", why, *differences)
+
+
+@torch.no_grad()
+def _check_training(model: PreTrainedModel, trees: Sequence[TokenTree]) -> None:
+    """Raise `attention.Unpackable` where a layer asks for more in training mode, as for dropout of its attention."""
+    batch = packed(trees).to(model.device)
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        model.train()
+        forward.values(model, batch)
+        model.eval()
 
 
 @torch.no_grad()
@@ -343,7 +346,3 @@ def _apart(one: tuple[Tensor, _Gradient], other: tuple[Tensor, _Gradient]) -> tu
 
 def _equal(values: float, gradient: float) -> bool:
     return values <= VALUES and gradient <= GRADIENT  # NaN is not
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

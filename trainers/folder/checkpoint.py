@@ -8,7 +8,7 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,13 @@ def chance() -> dict[str, Any]:
     return {"cpu": torch.get_rng_state(), "cuda": devices}
 
 
-def restore_chance(kept: Mapping[str, Any]) -> None:
-    """Set this process's random generators to what `chance` has returned."""
-    torch.set_rng_state(kept["cpu"])
-    if kept["cuda"]:
-        torch.cuda.set_rng_state_all(kept["cuda"])
+def restore_chance(kept: Sequence[Mapping[str, Any]], process: int) -> None:
+    """Set the random generators of the process with this number to what `chance` has returned there.
+
+    A run may go on with more processes than it had, or fewer GPUs: what a further process draws is then what another
+    does, and states of GPUs that are not there are left out.
+    """
+    own = kept[process % len(kept)]
+    torch.set_rng_state(own["cpu"])
+    for device, state in zip(range(torch.cuda.device_count()), own["cuda"], strict=False):
+        torch.cuda.set_rng_state(state, device)

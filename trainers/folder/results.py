@@ -1,6 +1,6 @@
-"""The files that a finished run leaves beside its model: settings, samples, card, report, and last its lineage."""
+"""The files that a run leaves beside its model: refused rows, then settings, card and report, and last its lineage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import yaml
 
+from critic.records import Quarantined
 from critic.run.folder.results import replace_text
 from trainers.config import TrainConfig
 from trainers.folder import metrics
@@ -15,7 +16,7 @@ from trainers.folder.card import Made, write_card
 from trainers.folder.identity import LINEAGE, lineage, resolved
 from trainers.folder.report import write_report
 
-CONFIG = "config.yaml"
+CONFIG, REFUSED = "config.yaml", "refused.jsonl"
 _BOOKKEEPING = {"step", "epoch", "learning_rate", "grad_norm", "total_flos"}
 
 
@@ -46,6 +47,11 @@ class Trained:
     def of(cls, folder: Path, card: Mapping[str, Any], *, new: bool) -> Self:
         """Read it off `facts`, which ``lineage.json`` holds too."""
         return cls(folder, TrainingCounts(**card["counts"]), card["figures"], card["steps"], new)
+
+
+def write_refused(folder: Path, rows: Iterable[Quarantined]) -> None:
+    """Write ``refused.jsonl``: the rows that are not trained on, each with its reason."""
+    replace_text(folder / REFUSED, "".join(row.model_dump_json() + "\n" for row in rows))
 
 
 def facts(counts: TrainingCounts, figures: Mapping[str, float], steps: int) -> dict[str, Any]:

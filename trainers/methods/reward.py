@@ -1,7 +1,7 @@
 """Reward model: one number an answer (and group), learnt from pairs, rankings and ratings together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,7 +111,7 @@ class RewardTrainer(TreeTrainer):
                 continue
             detail = f"no head for {head_of(example.group)}; there are {', '.join(self.manifest.heads)}"
             refused.append(Quarantined(row=row, where=example.where, reason="no_head", detail=detail))
-        return super()._examples(Data(tuple(known), tuple(refused), data.constitutions), name)
+        return super()._examples(replace(data, examples=tuple(known), refused=tuple(refused)), name)
 
     def _head(self, example: Example) -> int:
         return 0 if len(self.manifest.heads) == 1 else self.manifest.heads.index(head_of(example.group))

@@ -275,8 +275,7 @@ class OnlineTrainer:
 
     def _descend(self, groups: Sequence[Siblings]) -> float:
         """Take a step of the optimiser, and return the norm of the gradient before it was clipped."""
-        # Where no process has anything to learn from there is no step: an optimiser takes zeros for a gradient.
-        if self.accelerator.num_processes > 1 and self.total(len(groups)):
+        if self.accelerator.num_processes > 1:
             add_up_gradients(self.accelerator, self._weights.values())
         limit = self.args.max_grad_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(self._weights.values(), limit))
@@ -364,7 +363,7 @@ class OnlineTrainer:
         self._scheduler.load_state_dict(content["scheduler"])
         self.restore(content["method"])
         self.history = History.of(content["history"])
-        checkpoint.restore_chance(content["chance"][self.accelerator.process_index])
+        checkpoint.restore_chance(content["chance"], self.accelerator.process_index)
 
     def _log(self, figures: dict[str, float]) -> None:
         self.state.log_history.append(figures | {"step": self.state.global_step})

@@ -39,8 +39,15 @@ def make_optimizer(
 
 
 def add_up_gradients(accelerator: Accelerator, weights: Iterable[nn.Parameter]) -> None:
-    """Give ``weights`` the sums of their gradients over all processes: many in one message, none a weight."""
-    for bucket in _buckets(weights):
+    """Give ``weights`` the sums of their gradients over all processes: many in one message, none a weight.
+
+    A weight without a gradient in any of them, as that of an expert which no token went to, is left without one: with
+    zeros in its place the optimiser would take a step, and decay it.
+    """
+    every = list(weights)
+    here = [weight.grad is not None for weight in every]
+    counts: torch.Tensor = accelerator.reduce(torch.tensor(here, dtype=torch.int32, device=accelerator.device))
+    for bucket in _buckets(weight for weight, count in zip(every, counts.tolist(), strict=True) if count):
         grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in bucket]
         summed: torch.Tensor = accelerator.reduce(torch.cat([grad.flatten() for grad in grads]))
         for weight, part in zip(bucket, summed.split([weight.numel() for weight in bucket]), strict=True):

@@ -12,7 +12,6 @@ from transformers import PreTrainedModel, TrainerCallback, set_seed
 from base.errors import InputError
 from critic.chats.chat import Chat
 from critic.records import Quarantined
-from critic.run.folder.results import replace_text
 from trainers import models
 from trainers.config import check_shares
 from trainers.folder import finish, results
@@ -164,6 +163,6 @@ def _before(config: OnlineConfig, trainee: Trainee, shown: Asks, refused: Sequen
     shown_prompts = [ask.prompt for ask in shown.asks] if main else []
     samples = Samples(folder, shown_prompts, config.seed, int(SHARE * written))
     if main:
-        replace_text(folder / "refused.jsonl", "".join(row.model_dump_json() + "\n" for row in refused))
+        results.write_refused(folder, refused)
         samples.take("before", trainee.model, trainee.tokenizer)
     return samples

@@ -64,7 +64,7 @@ class Chats:
 
     def __init__(self, model: PreTrainedModel, chat: Chat, tree: TokenTree) -> None:
         self._model, self._chat = model, chat
-        self._tree = plain.reads_of(tree, [_everything(tree, end) for end in _ends(tree)])
+        self._tree = TokenTree(tree.segments, tuple(_everything(tree, end) for end in _ends(tree)))
         self._alone = [_alone(model, ids) for ids in _chats(tree)]
         self.bytes_per_token = 0
         """What is kept of each token while an answer is written, in the way that was tried last."""

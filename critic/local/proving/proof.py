@@ -10,7 +10,8 @@ The two may differ by rounding alone. How large that is on a model and in its ty
 two kinds of attention differ. Where that leaves a doubt, float32 decides.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -21,6 +22,7 @@ from base.errors import InputError
 from critic.chats.chat import Chat
 from critic.chats.tokens import TokenTree
 from critic.engine import Node, OwnTokens, Reward
+from critic.local.loading import first_line
 from critic.local.proving.evidence import Chats, Evidence, NumericGap, Rewards, Scorer, Writers, two_chats, two_pairs
 from critic.local.proving.float32 import InFloat32
 from critic.local.trees import attention, plain, prefix_tree
@@ -183,7 +185,7 @@ def _packed(trial: _Trial[E], way: Callable[[E], NumericGap], what: str = "a log
     except attention.Unpackable as error:
         return ProvenPath("plain", 0.0, str(error))
     except Exception as error:  # models raise anything where they are not computed as they expect
-        return ProvenPath("plain", 0.0, f"a packed row fails: {type(error).__name__}: {_first_line(error)}")
+        return ProvenPath("plain", 0.0, f"a packed row fails: {type(error).__name__}: {first_line(error)}")
     if is_rounding:
         return ProvenPath("packed", greatest)
     return ProvenPath("plain", 0.0, f"a packed row differs by {greatest:.2g} in {what}")
@@ -194,27 +196,20 @@ def _written_plainly(trial: _Trial[Chats], why: str) -> ProvenPath:
     try:
         greatest, is_rounding = trial.judge(lambda chats: chats.written(plain.PlainWriter))
     except Exception as error:  # as above
-        return ProvenPath("rereading", 0.0, f"{why}; its own cache fails: {type(error).__name__}: {_first_line(error)}")
+        return ProvenPath("rereading", 0.0, f"{why}; its own cache fails: {type(error).__name__}: {first_line(error)}")
     if is_rounding:
         return ProvenPath("plain", greatest, why)
     return ProvenPath("rereading", 0.0, f"{why}; with its own cache it differs by {greatest:.2g}")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:160]
-
-
-class _told:
-    """Turns whatever the model's own forward raises into `InputError`."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, InputError):
-            raise InputError(
-                f"its own forward fails on a chat: {type(error).__name__}: {_first_line(error)}", where=self._where
-            ) from error
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Turn whatever the model's own forward raises into `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # whatever a foreign model does with a plain chat
+        raise InputError(
+            f"its own forward fails on a chat: {type(error).__name__}: {first_line(error)}", where=where
+        ) from error

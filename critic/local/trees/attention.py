@@ -30,8 +30,8 @@ from critic.local.trees.kv_cache import KeyValueCache
 from critic.local.trees.span_gradient import SpanPath, attend_spans
 
 NAME = "cai_packed"
-# What layers tell attention functions that changes nothing here: training's dropout is 0 in evaluation, positions are
-# in the queries and keys already, and the rest describes rows of the kind that transformers packs itself.
+# What layers tell attention functions that changes nothing here: positions are in the queries and keys already, and the
+# rest describes rows of the kind that transformers packs itself.
 _WITHOUT_EFFECT = frozenset(
     [
         *("cache_position", "is_causal", "position_embeddings", "position_ids", "sliding_window"),
@@ -106,7 +106,7 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Attend by ``plan``, or by that of `planned`: the signature is that of transformers' attention functions.
 
-    Raises `Unpackable` where the layer made a mask of its own, or asks for anything that isn't known here.
+    Raises `Unpackable` where the layer made a mask of its own, or asks for dropout, or anything that isn't known here.
     """
     plan = plan or _PLAN.get()
     if plan is None:
@@ -115,6 +115,8 @@ def packed_attention(
         raise Unpackable("its layers make masks of their own")
     if unknown := sorted(key for key in kwargs if kwargs[key] is not None and key not in _WITHOUT_EFFECT):
         raise Unpackable(f"its attention takes {unknown[0]}")
+    if dropout:
+        raise Unpackable("its attention draws dropout, which packed rows leave out: dropout=false turns it off")
     layer = module.layer_idx
     assert isinstance(layer, int)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -280,19 +282,21 @@ class TreePlan:
         """Return ``[queries, keys]``: 0 where one of a path's last ``queries`` tokens may look, else minus infinity."""
         bias = self._biases.get((mask, dtype, queries, keys))
         if bias is None:
-            sees = self._mask(mask, queries, keys)
+            sees = self._made_mask(mask, queries, keys)
             bias = torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, -torch.inf)
             self._biases[mask, dtype, queries, keys] = bias
         return bias
 
     def _mask(self, mask: Mask, queries: int, keys: int) -> Tensor:
         """Return ``[queries, keys]``: true where one of a path's last ``queries`` tokens may look."""
-        sees = self._masks.get((mask, queries, keys))
-        if sees is None:
-            places = torch.arange(keys, device=self._device)
-            sees = mask.among(places[keys - queries :, None], places[None])
-            self._masks[mask, queries, keys] = sees
-        return sees
+        if (mask, queries, keys) not in self._masks:
+            self._masks[mask, queries, keys] = self._made_mask(mask, queries, keys)
+        return self._masks[mask, queries, keys]
+
+    def _made_mask(self, mask: Mask, queries: int, keys: int) -> Tensor:
+        """Return what `_mask` does, and don't keep it."""
+        places = torch.arange(keys, device=self._device)
+        return mask.among(places[keys - queries :, None], places[None])
 
 
 def _gains_by_products(query: Tensor) -> bool:

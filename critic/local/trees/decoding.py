@@ -6,7 +6,7 @@ Each answer draws from a random generator of its own, so its text does not depen
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -180,7 +180,7 @@ def draw(logits_BV: Tensor, answers: Sequence[GrowingAnswer]) -> list[int]:
     """Return the next token of each answer by its own sampling parameters; -1 where its logits hold a NaN.
 
     Temperature 0 takes the likeliest. Otherwise one uniform number an answer is looked up in the cumulative
-    probabilities, after cutting all but the ``top_p`` likeliest. ``Answer.logprobs`` are those at its temperature,
+    probabilities, after cutting all but the ``top_p`` likeliest. `GrowingAnswer.logprobs` are those at its temperature,
     before the cut; of greedy answers there are none.
 
     All answers are drawn together, so that a GPU is waited for once a step, when tokens and log-probabilities are
@@ -193,12 +193,12 @@ def draw(logits_BV: Tensor, answers: Sequence[GrowingAnswer]) -> list[int]:
         greedy: list[int] = tokens_B.where(valid_B, -1).tolist()
         return greedy
     device = logits_BV.device
-    chosen_S = torch.tensor(sampled, device=device)
-    heat_S1 = torch.tensor([[answers[i].sampling.temperature] for i in sampled], device=device)
+    chosen_S = _sent(sampled, torch.long, device)
+    heat_S1 = _sent([[answers[i].sampling.temperature] for i in sampled], torch.float32, device)
     p_SV = ((logits_BV[chosen_S] - best.values[chosen_S, None]) / heat_S1).softmax(-1)
     top_p_S = [answers[i].sampling.top_p for i in sampled]
     chances_S = [answers[i].rng.random() for i in sampled]
-    drawn_S = _look_up(p_SV, top_p_S, torch.tensor(chances_S, dtype=torch.float64, device=device))
+    drawn_S = _look_up(p_SV, top_p_S, _sent(chances_S, torch.float64, device))
     logprobs_S = p_SV.gather(1, drawn_S[:, None])[:, 0].log()
     tokens_B = tokens_B.index_copy(0, chosen_S, drawn_S).where(valid_B, -1)
     fetched = torch.cat([tokens_B.double(), logprobs_S.double()]).tolist()  # float64 holds both exactly
@@ -210,17 +210,24 @@ def draw(logits_BV: Tensor, answers: Sequence[GrowingAnswer]) -> list[int]:
     return tokens
 
 
+def _sent(values: Sequence[Any], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return numbers on ``device``. `torch.tensor` there would wait until a GPU has done all that it was given."""
+    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
+
+
 def _look_up(p_SV: Tensor, top_p: Sequence[float], uniform_S: Tensor) -> Tensor:
     """Return the token of each row where the cumulative probability passes ``uniform_S`` of the whole: ``[S]``."""
     cut = [number for number, share in enumerate(top_p) if share < 1]
     if not cut:
         return _passing(p_SV.cumsum(-1, dtype=torch.float64), uniform_S)
-    uncut = [number for number, share in enumerate(top_p) if share >= 1]
-    found_S = torch.empty(len(p_SV), dtype=torch.long, device=p_SV.device)
-    if uncut:
-        found_S[uncut] = _passing(p_SV[uncut].cumsum(-1, dtype=torch.float64), uniform_S[uncut])
-    share_S = torch.tensor(top_p, dtype=torch.float64, device=p_SV.device)
-    found_S[cut] = _in_nucleus(p_SV[cut], share_S[cut], uniform_S[cut])
+    device = p_SV.device
+    found_S = torch.empty(len(p_SV), dtype=torch.long, device=device)
+    if len(cut) < len(top_p):
+        uncut_U = _sent([number for number, share in enumerate(top_p) if share >= 1], torch.long, device)
+        found_S[uncut_U] = _passing(p_SV[uncut_U].cumsum(-1, dtype=torch.float64), uniform_S[uncut_U])
+    cut_C = _sent(cut, torch.long, device)
+    share_C = _sent([top_p[number] for number in cut], torch.float64, device)
+    found_S[cut_C] = _in_nucleus(p_SV[cut_C], share_C, uniform_S[cut_C])
     return found_S
 
 

@@ -25,12 +25,11 @@ class KeyValueCache:
             return
         if not in_use and wanted <= self.capacity <= 2 * wanted:
             return
-        self.capacity = wanted
+        if not in_use:
+            self._layers = {}
         for layer, (keys, values) in self._layers.items():
-            if not in_use:
-                self._layers = {}
-                break
-            self._layers[layer] = (self._grown(keys, in_use), self._grown(values, in_use))
+            self._layers[layer] = (self._grown(keys, wanted, in_use), self._grown(values, wanted, in_use))
+        self.capacity = wanted  # not before: where memory ends half way, the layers that are left have less
 
     def layer(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Return the keys and values of ``layer``; ``key`` and ``value``, ``[K, N, D]``, give the sizes."""
@@ -59,7 +58,9 @@ class KeyValueCache:
     def _empty(self, like: Tensor) -> Tensor:
         return like.new_zeros(self.slots, like.shape[0], self.capacity, like.shape[2])
 
-    def _grown(self, old: Tensor, in_use: int) -> Tensor:
-        new = old.new_zeros(old.shape[0], old.shape[1], self.capacity, old.shape[3])
+    def _grown(self, old: Tensor, capacity: int, in_use: int) -> Tensor:
+        if old.shape[2] >= capacity:  # it grew before memory ended at another layer
+            return old
+        new = old.new_zeros(old.shape[0], old.shape[1], capacity, old.shape[3])
         new[:in_use, :, : old.shape[2]] = old[:in_use]
         return new

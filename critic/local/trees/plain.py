@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from critic.chats.tokens import TokenRead, TokenTree, path
+from critic.chats.tokens import TokenTree, path
 from critic.engine import Score
 from critic.local.trees import attention
 from critic.local.trees.decoding import GrowingAnswer, TextCoder, TreeWriter, draw
@@ -181,8 +181,3 @@ def _bytes(kept: Any) -> int:
         return sum(_bytes(part) for part in kept)
     # transformers' caches hold their layers, and those their tensors, as plain attributes
     return _bytes(vars(kept)) if type(kept).__module__.startswith("transformers.") else 0
-
-
-def reads_of(tree: TokenTree, reads: Sequence[TokenRead]) -> TokenTree:
-    """Return ``tree`` with other ``reads``."""
-    return TokenTree(tree.segments, tuple(reads))

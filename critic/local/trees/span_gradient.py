@@ -2,7 +2,7 @@
 
 PyTorch's fused attention is fast forwards on a CPU; its gradient takes several times as long as the products that it
 consists of. Here the shares are computed again for the gradient, a block of queries at a time, with grouped heads as
-queries of one head. So nothing of the size of queries times keys is kept from the one to the other.
+queries of one head. So of what has the size of queries times keys, the mask alone is kept from the one to the other.
 
 Shapes: N tokens in the row, H query heads, K key-value heads, G = H / K, Q queries of a block, W keys, and D
 numbers a head.

@@ -163,3 +163,32 @@ def test_the_cache_counts_the_bytes_of_a_token() -> None:
     cache.layer(0, torch.zeros(2, 1, 4), torch.zeros(2, 1, 6))
     cache.layer(1, torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))
     assert cache.bytes_per_token == 4 * (2 * 10 + 6)
+
+
+def test_a_cache_that_memory_ends_for_half_way_holds_what_it_held_and_can_grow_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = KeyValueCache(slots=2)
+    cache.reserve(100, in_use=0)
+    key = torch.randn(2, 5, 4)
+    for layer in range(2):
+        cache.store(layer, 0, key, -key)
+    before = cache.capacity
+    room = iter([True, True, True])  # both tensors of the first layer, one of the second
+    zeros = torch.Tensor.new_zeros
+
+    def new_zeros(like: torch.Tensor, *shape: int) -> torch.Tensor:
+        if next(room, False):
+            return zeros(like, *shape)
+        raise torch.OutOfMemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.Tensor, "new_zeros", new_zeros)
+        with pytest.raises(torch.OutOfMemoryError):
+            cache.reserve(1000, in_use=1)
+    assert cache.capacity == before
+    cache.reserve(500, in_use=1)
+    for layer in range(2):
+        for kept, expected in zip(cache.layer(layer, key, key), (key, -key), strict=True):
+            assert kept.shape[2] >= cache.capacity >= 500
+            assert torch.equal(kept[0, :, :5], expected)

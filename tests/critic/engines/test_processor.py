@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import TrainingArguments
+from transformers.training_args import ParallelMode
 
 from benchmarks import reward_model
 from critic.local import processor
@@ -75,7 +76,33 @@ def test_the_default_type_follows_it(monkeypatch: pytest.MonkeyPatch, fast: bool
     force(monkeypatch, fast)
     assert default_device() == torch.device("cpu")
     assert default_dtype(default_device()) == (torch.bfloat16 if fast else torch.float32)
-    assert default_dtype(torch.device("cuda")) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("capability", "hip", "expected"),
+    [
+        ((7, 5), None, torch.float32),  # T4
+        ((7, 0), None, torch.float32),  # V100
+        ((8, 0), None, torch.bfloat16),  # A100
+        ((9, 0), None, torch.bfloat16),  # H100
+        ((9, 4), "6.4", torch.bfloat16),  # MI300X
+    ],
+)
+def test_a_gpu_without_bfloat16_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], hip: str | None, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert default_dtype(torch.device("cuda", 1)) == expected
+
+
+def test_a_machine_with_eight_gpus_trains_on_one_a_process(tmp_path: Path) -> None:
+    """transformers' trainer puts `torch.nn.DataParallel` around a model where ``n_gpu`` is above 1."""
+    config = SFTConfig(output_dir=str(tmp_path), data=["x.jsonl"], report_to="none", per_device_train_batch_size=3)
+    config._n_gpu = 8
+    assert config.n_gpu == 1
+    assert config.train_batch_size == 3
+    assert config.parallel_mode == ParallelMode.NOT_PARALLEL
 
 
 @BOTH
