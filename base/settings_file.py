@@ -14,6 +14,7 @@ import yaml
 from base.errors import InputError
 
 ENDINGS = (".yaml", ".yml", ".json", ".toml")
+_ENDINGS = f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
 
 
 class _Twice(ValueError):
@@ -26,14 +27,15 @@ class _Twice(ValueError):
 def read_settings_file(file: Path) -> dict[str, Any]:
     """Return what the file holds. Raises `InputError` where it can't be read, or holds no mapping."""
     ending = file.suffix.lower()
+    if file.is_dir():
+        raise InputError("this is a folder", where=str(file), fix=f"name a file in it, {_ENDINGS}")
     if ending not in ENDINGS:
-        raise InputError(
-            "the ending doesn't say what is in it", where=str(file), fix=f"name it {', '.join(ENDINGS[:-1])} or .toml"
-        )
+        raise InputError("the ending doesn't say what is in it", where=str(file), fix=f"name it {_ENDINGS}")
     try:
         content = _parsed(ending, file.read_text("utf-8-sig"))
     except OSError as error:
-        raise InputError(f"it can't be read: {error.strerror}", where=str(file)) from None
+        fix = f"name a file of settings, {_ENDINGS}"
+        raise InputError(f"it can't be read: {error.strerror}", where=str(file), fix=fix) from None
     except _Twice as error:
         raise InputError(str(error), where=str(file)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # JSON's, TOML's and Unicode's errors are ValueErrors

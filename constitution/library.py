@@ -109,6 +109,8 @@ def content_of(file: Path) -> bytes:
 def _unknown(ref: str, name: str, version: str, known: dict[str, list[str]]) -> str:
     if name in known:
         return f"there is no version {version!r} of {name}; it has {', '.join(known[name])}"
+    if Path(ref).is_dir():
+        return f"there is no published constitution {ref!r}, and the folder of that name is no constitution"
     near = nearest(name, known)
     return f"there is no published constitution {ref!r}" + (f"; did you mean {near!r}?" if near else "")
 

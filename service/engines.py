@@ -118,17 +118,31 @@ class SharedEngine(Wrapper):
         return public(re.sub(r"https?://[^\s),;]+", f"the engine {self._name}", shown))
 
 
+def checked_engines(settings: Settings) -> dict[str, Spec]:
+    """Return the engines' specs. Raises `InputError` for one that can never be used, as it is written.
+
+    What it needs and isn't there (a file, a server) is no reason not to serve the others: it may come.
+    """
+    specs: dict[str, Spec] = {}
+    for name, engine in settings.engines.items():
+        try:
+            specs[name] = parse_spec(engine.spec)
+            check_spec(specs[name])
+            mode_of(engine.mode, specs[name])
+        except InputError as error:
+            where = ": ".join(filter(None, (f"the engine {name}", error.where)))
+            raise InputError(error.problem, where=where, fix=error.fix) from None
+    return specs
+
+
 class Engines:
     """All engines by name, for one event loop. Without a ``database`` no model that was trained here is known."""
 
     def __init__(self, settings: Settings, database: Database | None = None) -> None:
         self._settings, self._database = settings, database
-        self._specs = {name: parse_spec(engine.spec) for name, engine in settings.engines.items()}
+        self._specs = checked_engines(settings)
         self._tasks: dict[str, asyncio.Task[SharedEngine]] = {}
         self._threads = ThreadPoolExecutor(OPENED_AT_ONCE, "open engine")  # not those that everything else waits for
-        for name, spec in self._specs.items():  # what can't be used is told when the service starts
-            check_spec(spec)
-            self.mode(name)
 
     async def __aenter__(self) -> Self:
         return self

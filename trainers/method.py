@@ -20,6 +20,7 @@ from base.errors import InputError
 from trainers import catalogue
 from trainers.catalogue import POLICY, REWARD_MODEL
 from trainers.config import TrainConfig
+from trainers.expected import expect_named
 from trainers.folder import card
 from trainers.folder.card import Made
 from trainers.folder.results import Trained, TrainingCounts
@@ -64,6 +65,10 @@ class Method(ABC, Generic[C]):
 
     def check(self, config: C) -> None:
         """Raise `InputError` for what a run would refuse only after it has loaded a model: dry runs ask it, too."""
+
+    def expect(self, config: C) -> None:
+        """Raise `InputError` where something that ``config`` names is missing: told before the first slow step."""
+        expect_named(config)
 
     @abstractmethod
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:

@@ -47,6 +47,11 @@ class Trainee:
     """What the model's configuration named as dropout, where it was turned off."""
 
 
+def start_of(config: TrainConfig) -> str:
+    """Return the folder, or the hub's id, of the model that training starts from."""
+    return str(embedded.fetch()) if config.model == "embedded" else config.model
+
+
 def policy(config: TrainConfig) -> Trainee:
     """Load the language model that ``config`` names. Raises `InputError` for what can't be trained."""
     return _load(config, None)
@@ -61,7 +66,7 @@ def _load(config: TrainConfig, heads: int | None) -> Trainee:
     if config.use_cpu:
         allocator.keep_freed_memory()
     auto = AutoModelForCausalLM if heads is None else AutoModelForSequenceClassification
-    folder = str(embedded.fetch()) if config.model == "embedded" else config.model
+    folder = start_of(config)
     named = None if heads is None else _heads(Path(folder).expanduser())
     if named is not None and len(named) != heads:
         raise InputError(

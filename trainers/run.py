@@ -6,12 +6,14 @@ itself with `trainers.folder.results`' files, of which ``lineage.json`` comes la
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from trainers import method
 from trainers.config import TrainConfig, build
+from trainers.folder.identity import LINEAGE
 from trainers.folder.results import Trained
 from trainers.method import Tell
 
@@ -22,7 +24,11 @@ def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), tell: 
     The class of ``config`` says by which method. ``tell`` hears what is trained on before the first step. Raises
     `InputError` for whatever a person has to mend.
     """
-    return method.of(config).train(config, callbacks, tell)
+    chosen = method.of(config)
+    chosen.check(config)
+    if not (Path(config.output_dir or "") / LINEAGE).is_file():  # what is finished needs nothing any more
+        chosen.expect(config)
+    return chosen.train(config, callbacks, tell)
 
 
 def train_by(name: str, settings: Mapping[str, Any], where: str) -> Trained:

@@ -139,6 +139,18 @@ def check_spec(spec: Spec) -> None:
         kind.check(spec.target, dict(spec.options))
 
 
+def expect(spec: Spec, *, there: bool = True) -> None:
+    """Raise `InputError` where what an engine needs is missing: a script, a model's files, a package, a server.
+
+    It takes seconds, where opening the engines before it may take minutes. Unless ``there``, only this machine counts:
+    for dry runs.
+    """
+    kind = kinds()[spec.kind]
+    look = kind.expect_there if there else kind.expect_here
+    if look is not None:
+        look(spec.target, dict(spec.options))
+
+
 def open_engine(spec: Spec) -> Engine:
     """Open the engine that ``spec`` names. Loading a model can take seconds; `Engine.close` frees it."""
     with told_missing(str(spec)):

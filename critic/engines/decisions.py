@@ -9,7 +9,7 @@ Bounds: 64 questions a request (OpenAI takes 400, others fewer; the text that th
 
 from critic.engine import Engine
 from critic.engine_kinds.kind import EngineKind
-from critic.server.server_options import SERVER_OPTIONS
+from critic.server.server_options import SERVER_OPTIONS, ServerOptions
 
 
 def _open(target: str, options: dict[str, str]) -> Engine:
@@ -18,9 +18,21 @@ def _open(target: str, options: dict[str, str]) -> Engine:
     return open_engine(target, options)
 
 
+def _check(target: str, options: dict[str, str]) -> ServerOptions:
+    return ServerOptions.parse(target, options, "decisions", SERVER_OPTIONS)
+
+
+def _expect_there(target: str, options: dict[str, str]) -> None:
+    from critic.server.served import expect_server  # loads the openai library
+
+    expect_server(_check(target, options))
+
+
 ENGINE = EngineKind(
     name="decisions",
     open=_open,
+    check=_check,
+    expect_there=_expect_there,
     target="MODEL@URL",
     options=SERVER_OPTIONS,
     gives="decisions",

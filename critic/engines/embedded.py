@@ -6,6 +6,7 @@ weights are written out as bfloat16. Everything after that is offline. It shows 
 demonstration grade only.
 """
 
+from base.extras import require
 from critic.engine import Engine
 from critic.engine_kinds.kind import EngineKind
 from critic.local import embedded
@@ -18,5 +19,17 @@ def _open(_: str, options: dict[str, str]) -> Engine:
     return open_engine(str(embedded.fetch()), options, name=embedded.NAME)
 
 
+def _expect_there(_: str, options: dict[str, str]) -> None:
+    require("local", "embedded")  # it is fetched where it is not there
+
+
 # A small model's multiple choice says "first".
-ENGINE = EngineKind(name="embedded", open=_open, target=None, options=WRITING, mode="contrast", is_trainable=True)
+ENGINE = EngineKind(
+    name="embedded",
+    open=_open,
+    expect_there=_expect_there,
+    target=None,
+    options=WRITING,
+    mode="contrast",
+    is_trainable=True,
+)

@@ -6,6 +6,7 @@ comes with a model is run. One thread computes with the model; requests of any e
 
 from critic.engine import Engine
 from critic.engine_kinds.kind import EngineKind
+from critic.engine_kinds.model_files import expect_here, expect_to_load
 from critic.local.local_options import WRITING
 
 
@@ -15,4 +16,13 @@ def _open(path_or_id: str, options: dict[str, str]) -> Engine:
     return open_engine(path_or_id, options)
 
 
-ENGINE = EngineKind(name="hf", open=_open, target="PATH_OR_ID", options=WRITING, proves=True, is_trainable=True)
+ENGINE = EngineKind(
+    name="hf",
+    open=_open,
+    expect_here=expect_here,
+    expect_there=expect_to_load,
+    target="PATH_OR_ID",
+    options=WRITING,
+    proves=True,
+    is_trainable=True,
+)

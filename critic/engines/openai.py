@@ -17,7 +17,7 @@ How it differs from the engines in this process: `critic.server.chat_engine`.
 
 from critic.engine import REASONING_ROOM, Engine
 from critic.engine_kinds.kind import EngineKind
-from critic.server.server_options import CHAT_OPTIONS
+from critic.server.server_options import CHAT_OPTIONS, ServerOptions
 
 
 def _open(target: str, options: dict[str, str]) -> Engine:
@@ -26,9 +26,21 @@ def _open(target: str, options: dict[str, str]) -> Engine:
     return open_engine(target, options)
 
 
+def _check(target: str, options: dict[str, str]) -> ServerOptions:
+    return ServerOptions.parse(target, options, "openai", CHAT_OPTIONS)
+
+
+def _expect_there(target: str, options: dict[str, str]) -> None:
+    from critic.server.served import expect_server  # loads the openai library
+
+    expect_server(_check(target, options))
+
+
 ENGINE = EngineKind(
     name="openai",
     open=_open,
+    check=_check,
+    expect_there=_expect_there,
     target="MODEL@URL",
     options=CHAT_OPTIONS,
     room=REASONING_ROOM,

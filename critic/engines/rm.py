@@ -9,6 +9,7 @@ chat. A classifier whose tokenizer has no chat template reads question and answe
 
 from critic.engine import Engine
 from critic.engine_kinds.kind import EngineKind
+from critic.engine_kinds.model_files import expect_here, expect_to_load
 from critic.local.local_options import JUDGING
 
 
@@ -19,5 +20,13 @@ def _open(path_or_id: str, options: dict[str, str]) -> Engine:
 
 
 ENGINE = EngineKind(
-    name="rm", open=_open, target="PATH_OR_ID", options=JUDGING, gives="rewards", mode="rm", proves=True
+    name="rm",
+    open=_open,
+    expect_here=expect_here,
+    expect_there=expect_to_load,
+    target="PATH_OR_ID",
+    options=JUDGING,
+    gives="rewards",
+    mode="rm",
+    proves=True,
 )

@@ -192,7 +192,7 @@ class ScriptedEngine:
 
 def read_script(target: str, options: dict[str, str]) -> Script:
     """Read the script file ``target``, without opening its log. There are no options. Raises `InputError`."""
-    check_known(options, (), f"scripted:{target}")
+    _check(target, options)
     try:
         script = Script.model_validate(yaml.safe_load(Path(target).read_text(encoding="utf-8")) or {})
         for rule in script.replies:
@@ -213,4 +213,15 @@ def open_engine(target: str, options: dict[str, str]) -> ScriptedEngine:
         raise InputError(f"its log can't be written: {error.strerror}", where=target) from None
 
 
-ENGINE = EngineKind(name="scripted", open=open_engine, check=read_script, target="FILE")
+def _check(target: str, options: dict[str, str]) -> None:
+    check_known(options, (), f"scripted:{target}")
+
+
+ENGINE = EngineKind(
+    name="scripted",
+    open=open_engine,
+    check=_check,
+    expect_here=read_script,
+    expect_there=read_script,
+    target="FILE",
+)

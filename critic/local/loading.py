@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -24,7 +23,8 @@ from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from base.errors import InputError
-from base.hub_client import HubSilent, patient
+from base.hub_client import patient
+from critic.engine_kinds.model_files import told_absent
 from critic.local import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -104,6 +104,22 @@ def load(
             fix="choose a smaller model, free the device, or take another one (device=cpu)",
         ) from error
     return Loaded(model, tokenizer, folder, revision(folder))
+
+
+def load_tokenizer(path_or_id: str) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer alone. Raises `InputError`."""
+    folder = model_folder(path_or_id)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # files of others raise anything
+        raise InputError(
+            f"its tokenizer can't be loaded: {first_line(error)}",
+            where=path_or_id,
+            fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
+        ) from error
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    return tokenizer
 
 
 def load_classifier(path_or_id: str, dtype: torch.dtype, device: torch.device) -> Loaded:
@@ -196,17 +212,8 @@ def model_folder(path_or_id: str) -> Path:
     path = Path(path_or_id).expanduser()
     if path.is_dir():
         return path
-    try:
-        with patient():
-            return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES), ignore_patterns=list(_NOT)))
-    except HFValidationError as error:
-        raise InputError("there is no such folder, and it is no model id either", where=path_or_id) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, HubSilent, OSError) as error:
-        raise InputError(
-            "there is no such folder, and no model of this id could be fetched or found in the Hugging Face cache",
-            where=path_or_id,
-            fix="check the spelling; `cai models` lists what is on this machine; gated models need `hf auth login`",
-        ) from error
+    with told_absent(path_or_id), patient():
+        return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES), ignore_patterns=list(_NOT)))
 
 
 def first_line(error: Exception) -> str:

@@ -17,7 +17,7 @@ from base.errors import InputError
 from critic import prompts
 from critic.calls.ledger import Budget, RecordedEngine
 from critic.engine import Engine
-from critic.engines import Spec, open_engine
+from critic.engines import Spec, expect, open_engine
 from critic.files.sources import source_name
 from critic.judging import offered
 from critic.judging.jury import Jury
@@ -128,6 +128,8 @@ async def dry_run(request: RunRequest, max_cost: float | None = None, out: Path 
     Which path a model takes is known where a run in ``out`` has begun with it.
     """
     checked = check(request)
+    for spec in checked.specs:
+        expect(spec, there=False)
     if max_cost is not None:
         check_priced(checked)
     if out is not None:
@@ -244,8 +246,11 @@ async def _told(tell: Callable[[], None]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def opened(specs: set[Spec]) -> AsyncIterator[dict[Spec, Engine]]:
-    """Open the engines that a run needs, and close them again."""
+    """Open the engines that a run needs, and close them again. None is loaded while another one can't be opened."""
     engines: dict[Spec, Engine] = {}
+    if len(specs) > 1:
+        for spec in specs:
+            expect(spec)
     try:
         for spec in specs:
             engines[spec] = open_engine(spec)

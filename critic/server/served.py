@@ -67,6 +67,19 @@ class ServedEngine:
                 self.usage.seconds_busy += time.perf_counter() - self._since
 
 
+def expect_server(wanted: ServerOptions) -> None:
+    """Raise `InputError` where nobody answers at the address, or the key is refused. What is served isn't asked."""
+    apart(_knock(wanted))
+
+
+async def _knock(wanted: ServerOptions) -> None:
+    server = ChatServer(wanted.address, wanted.model)
+    try:
+        await server.card()
+    finally:
+        await server.close()
+
+
 def priced(wanted: ServerOptions) -> Usage:
     """Return a count of nothing yet, at the prices that the spec gives."""
     return Usage(input_price=wanted.prices[0], output_price=wanted.prices[1]) if wanted.prices else Usage()

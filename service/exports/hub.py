@@ -1,7 +1,7 @@
 """Runs, data sets and trained models on the Hugging Face hub. What is sent lies in a folder here, and stays."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,38 @@ def push_dataset(folder: Path, repo: str) -> str:
 
 
 def expect_model(repo: str) -> None:
-    """Make a model of the hub, private and empty, unless it is there; a training that is to end there can begin then.
+    """Raise `InputError` where a model can't go to ``repo``, before it is trained for that. Nothing is made there.
 
-    Only a repository that is made tells whether the hub can be reached, and whether a token may write there. Raises
-    `InputError`.
+    Asked is whether the hub answers, who the token is, and whether it may write for that owner. The rights of a
+    fine-grained token can't be told: what it is refused is told when the model is sent.
     """
     try:
-        _asked(repo, lambda hub: _made(hub, repo, "model"))
+        _asked(repo, lambda hub: _may_write(hub.whoami(), repo))
     except InputError as error:
         later = "Or train without --push-to-hub: the same command with it only sends the finished model."
         raise InputError(error.problem, where=error.where, fix=f"{error.fix} {later}") from None
+
+
+def _may_write(known: Mapping[str, Any], repo: str) -> str:
+    """Return who the token is. Raises `InputError` where they can write nothing to ``repo``."""
+    from huggingface_hub.utils import validate_repo_id
+
+    validate_repo_id(repo)
+    name = str(known.get("name"))
+    owners = [name, *(str(group.get("name")) for group in known.get("orgs") or ())]
+    owner, slash, _ = repo.partition("/")
+    if slash and owner not in owners:
+        raise InputError(
+            f"the token is {name}'s, who can't make a model of {owner}",
+            where=repo,
+            fix=f"Expected OWNER/NAME, with {' or '.join(owners)} as the owner, or another token.",
+        )
+    token = (known.get("auth") or {}).get("accessToken") or {}
+    if token.get("role") == "read":
+        raise InputError(
+            "the token may only read", where=repo, fix="Make one that may write, and sign in: `hf auth login`."
+        )
+    return name
 
 
 def push_model(folder: Path, repo: str) -> str:
@@ -66,17 +88,14 @@ def _asked(repo: str, ask: Callable[[Any], str]) -> str:
     try:
         with patient():
             return ask(HfApi())
+    except InputError:
+        raise
     except Exception as error:  # the boundary: the library raises its own errors, and those of two others
         raise hub_error(error, repo) from None
 
 
-def _made(hub: Any, repo: str, kind: str) -> str:
-    """Return the address of a repository, which is made unless it is there."""
-    return str(hub.create_repo(repo, repo_type=kind, private=True, exist_ok=True))
-
-
 def _sent(hub: Any, folder: Path, repo: str, kind: str, names: Sequence[str], card: str | None) -> str:
-    url = _made(hub, repo, kind)
+    url = str(hub.create_repo(repo, repo_type=kind, private=True, exist_ok=True))
     if card is not None:
         hub.upload_file(path_or_fileobj=card.encode(), path_in_repo=CARD, repo_id=repo, repo_type=kind)
     hub.upload_folder(

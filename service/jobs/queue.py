@@ -112,11 +112,12 @@ class Jobs:
             raise not_found("job", id, "GET /v1/jobs lists them.")
         return Job.model_validate(dict(row))
 
-    async def readable(self, id: str, caller: Caller) -> None:
-        """Raise `NotFound` where there is no such job, and `Forbidden` where the caller may not read what it holds."""
-        await self.get(id)
+    async def readable(self, id: str, caller: Caller) -> Job:
+        """Return a job. Raises `NotFound`, and `Forbidden` where the caller may not read what it holds."""
+        job = await self.get(id)
         async with self._database.read() as connection:
             await access.must_read_job(connection, caller, id)
+        return job
 
     async def _must_read(self, request: JobRequest, caller: Caller) -> None:
         """Raise `Forbidden` where the request would show the caller what no other route does."""

@@ -51,7 +51,7 @@ def run(config: uvicorn.Config, settings: Settings, listener: socket.socket) -> 
     """Serve at ``listener`` until the process is told to end."""
     quieten(settings.log_level)
     server = Server(config)
-    with suppress(KeyboardInterrupt):  # how it is told to end at a terminal
+    with suppress(KeyboardInterrupt, SystemExit):  # how it is told to end at a terminal, and how it ends at a fault
         server.run(sockets=[listener])
     if not server.started:
         sys.exit(1)  # the machine failed: uvicorn's own 3 means something else here

@@ -42,6 +42,7 @@ from service.store.database import database_url
 from service.store.disk.synced import sync_folder
 
 WHAT, VERSION = "cai-feedback backup", 1
+_EXPECTED = "Name a file that `cai database backup` has written."
 LEFT_OUT = {"workers", "sessions", "links"}  # who works and is signed in right now
 ROWS_READ = 8  # of the database that are in memory at once: each may be as large as a label ever was
 ROWS_WRITTEN = 1000  # at most, in one statement
@@ -82,13 +83,16 @@ def restore(url: str, file: Path) -> Counter[str]:
     Jobs that had not ended are failed, to be retried: their queue is not in a backup. Raises `InputError` where the
     backup is broken, or of a later version; then the database is as empty as before.
     """
+    if not file.is_file():
+        problem = "this is a folder" if file.is_dir() else "there is no such file"
+        raise InputError(problem, where=str(file), fix=_EXPECTED)
     lines = _lines(file)
     try:
         head = next(lines, {})
     except _Broken:
         head = {}
     if head.get("what") != WHAT or head.get("version") != VERSION or not isinstance(head.get("revision"), str):
-        raise InputError("this is no backup that this version can read", where=str(file))
+        raise InputError("this is no backup that this version can read", where=str(file), fix=_EXPECTED)
     with migrations.connected(database_url(url)) as connection:
         if "keys" in inspect(connection).get_table_names():
             raise InputError("the database is in use already", where="--database", fix="Restore into a new one.")

@@ -10,7 +10,18 @@ from service.keys.auth import Caller
 from service.labels import annotators
 from service.refusals import Unauthorized
 from service.web.rendering import render
-from service.web.visit import SESSION, Form, PageRoute, Visit, clear_cookie, local, set_cookie, signed_in, text_of
+from service.web.visit import (
+    SESSION,
+    SIGN_OUT,
+    Form,
+    PageRoute,
+    Visit,
+    clear_cookie,
+    local,
+    set_cookie,
+    signed_in,
+    text_of,
+)
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -55,7 +66,7 @@ async def by_link(request: Request, token: str, form: Form, parts: Parts) -> Res
     return _entered(request, session, to)
 
 
-@router.post("/sign-out")
+@router.post(SIGN_OUT)
 async def sign_out(visit: Annotated[Visit, signed_in()], form: Form, parts: Parts) -> Response:
     """End this session."""
     await parts.sessions.end(visit.session)

@@ -30,6 +30,7 @@ from service.web.sent.form_body import form_of
 
 SESSION = "cai_session"
 VISITOR = "cai_visitor"  # of who isn't signed in yet: what the sign-in form is bound to
+SIGN_OUT = "/sign-out"
 SAFE = ("GET", "HEAD")
 MARKDOWN_CHARACTERS = 32_000  # of one page, which takes a third of a second at most: nobody else is answered then
 STRANGERS_BYTES = 16 * 1024  # of a body whose sender isn't signed in, and who waits for no turn
@@ -198,6 +199,8 @@ def _failed(request: Request, error: Exception) -> Response:
     problem = problems.of(error)
     if problem.status == 401 and request.method in SAFE and request.state.visit is None:
         return RedirectResponse(sign_in_address(request), 303)
+    if problem.status in (401, 403) and request.url.path == SIGN_OUT and request.state.visit is None:
+        return RedirectResponse("/sign-in", 303)  # a second click, or a session that had ended before: they are out
     if request.headers.get("accept") == "application/json":
         return problem.response()
     document = problem.public()

@@ -1,6 +1,8 @@
 """The service's engines: opened once, tried again, counted, and silent about addresses."""
 
 import asyncio
+import re
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -20,11 +22,14 @@ from critic.engine import (
     Sampling,
     Unavailable,
 )
-from critic.engines import Spec
+from critic.engine_kinds.kind import EngineKind
+from critic.engines import Spec, kinds
 from critic.records import Message
 from service import engines as part
-from service.engines import Engines
+from service.cli.shown.missing import tell_missing
+from service.engines import Engines, checked_engines
 from service.outward.metrics import REGISTRY
+from service.serving.server import configured, run
 from service.settings import EngineSettings, Settings
 from service.store.database import Database
 from service.store.tables import metadata, models, now
@@ -255,3 +260,57 @@ async def test_only_so_many_trained_models_are_open_and_idle_ones_make_room(
         monkeypatch.setattr(part, "IDLE_SECONDS", -1.0)
         await engines.get(f"models/rm-{part.MOST_TRAINED}")
         assert closed == ["0"]
+
+
+def test_an_administrators_fault_names_its_engine(tmp_path: Path) -> None:
+    both = {"good": EngineSettings(spec="verify:max-words=9"), "judge": EngineSettings(spec="openai:m?rpm=none")}
+    with pytest.raises(InputError, match=r"the engine judge: openai:m: rpm=none") as caught:
+        checked_engines(settings(tmp_path, **both))
+    assert "good" not in str(caught.value)
+
+
+MISSING = [
+    ("scripted:none.yaml", "the script can't be read"),
+    ("hf:/nowhere/model", "no such folder"),
+    ("rm:./nowhere/model", "no such folder"),
+    ("vllm:/nowhere/model", "no such folder|not installed"),
+    ("openai:m@http://127.0.0.1:9/v1", "no connection"),
+    ("decisions:m@http://127.0.0.1:9/v1", "no connection"),
+    ("systemone:m@http://127.0.0.1:9/v1", "no connection"),
+]
+
+
+@pytest.mark.parametrize(("spec", "said"), MISSING)
+async def test_of_an_engine_that_is_missing_it_is_told_at_the_start_and_the_others_are_served(
+    spec: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A script that was missing stopped the service, and of all else that was missing the first request heard."""
+    both = settings(tmp_path, judge=EngineSettings(spec=spec), good=EngineSettings(spec="verify:max-words=9"))
+    before = set(threading.enumerate())
+    tell_missing(both)
+    for looking in set(threading.enumerate()) - before:
+        looking.join()
+    [told] = re.findall(r"^the engine .*(?:\n  .*)*", capsys.readouterr().err, re.MULTILINE)
+    assert told.startswith("the engine judge can't be used now: ") and re.search(said, told)
+    async with Engines(both) as engines:
+        assert (await engines.get("good")).identity.name
+        with pytest.raises(Unavailable, match="the engine judge can't be opened"):
+            await engines.get("judge")
+    assert re.search(said, caplog.text)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds().values() if kind.target is not None and not kind.is_text])
+def test_each_kind_of_engine_can_be_looked_for(kind: EngineKind) -> None:
+    assert kind.expect_there is not None
+
+
+def test_a_service_that_can_not_start_fails_as_a_machine_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn's 3 means here that a run is done, with rows that are quarantined."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr("service.serving.server.Server.run", fail)
+    with socket.socket() as listener, pytest.raises(SystemExit) as caught:
+        run(configured(Settings(data=tmp_path)), Settings(data=tmp_path), listener)
+    assert caught.value.code == 1

@@ -70,6 +70,9 @@ def test_a_hub_that_is_not_there_is_told_with_what_to_do(monkeypatch: pytest.Mon
         def create_repo(self, *_: object, **__: object) -> str:
             raise ConnectionError("nobody is there")
 
+        def whoami(self) -> dict[str, object]:
+            raise ConnectionError("nobody is there")
+
     monkeypatch.setattr("huggingface_hub.HfApi", AbsentHub)
     with pytest.raises(InputError, match=r"no connection: nobody is there") as before:
         hub.expect_model("me/rivers")
@@ -80,7 +83,56 @@ def test_a_hub_that_is_not_there_is_told_with_what_to_do(monkeypatch: pytest.Mon
     assert f"The finished model is in {tmp_path}: the same command only sends it" in after.value.fix
 
 
-def test_a_name_that_the_hub_can_not_have_is_told() -> None:
-    with pytest.raises(InputError, match="the hub has no such names") as caught:
-        hub.expect_model("me/rivers/of/the/north")
-    assert caught.value.fix.startswith("Expected OWNER/NAME.")
+class Hub:
+    """A hub that knows whose token it is, and keeps what is made."""
+
+    def __init__(self, role: str = "write") -> None:
+        self.made: list[str] = []
+        self._known = {"name": "me", "orgs": [{"name": "rivers-lab"}], "auth": {"accessToken": {"role": role}}}
+
+    def whoami(self) -> dict[str, object]:
+        return self._known
+
+    def create_repo(self, repo: str, **_: object) -> str:
+        self.made.append(repo)
+        return f"https://hub/{repo}"
+
+    def upload_folder(self, **_: object) -> None:
+        pass
+
+
+def known_hub(monkeypatch: pytest.MonkeyPatch, role: str = "write") -> Hub:
+    hub = Hub(role)
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
+    return hub
+
+
+@pytest.mark.parametrize("repo", ["me/rivers", "rivers-lab/rivers", "rivers"])
+@pytest.mark.parametrize("role", ["write", "fineGrained"])
+def test_nothing_is_made_at_the_hub_before_there_is_a_model(
+    repo: str, role: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A training that failed left an empty repository behind."""
+    known = known_hub(monkeypatch, role)
+    hub.expect_model(repo)
+    assert known.made == []
+    (tmp_path / hub.FINISHED).write_text("{}")
+    assert f"https://hub/{repo}" in hub.push_model(tmp_path, repo)
+    assert known.made == [repo]
+
+
+@pytest.mark.parametrize(
+    ("repo", "role", "said"),
+    [
+        ("me/rivers", "read", "the token may only read"),
+        ("others/rivers", "write", "the token is me's, who can't make a model of others"),
+        ("me/rivers/of/the/north", "write", "the hub has no such names"),
+    ],
+)
+def test_a_model_that_could_not_be_sent_is_told_before_it_is_trained(
+    repo: str, role: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = known_hub(monkeypatch, role)
+    with pytest.raises(InputError, match=said) as caught:
+        hub.expect_model(repo)
+    assert "Or train without --push-to-hub" in caught.value.fix and known.made == []

@@ -62,7 +62,7 @@ def ppo_trainer(config: PPOConfig, **named: Any) -> PPOTrainer:
 def online_trainer(kind: type[T], config: OnlineConfig, **named: Any) -> T:
     """A trainer of what ``config`` names, without the folder's bookkeeping."""
     trainee = load_policy(config)
-    asks, held_out = read_prompts(config, trainee)
+    asks, held_out = read_prompts(config, trainee.tokenizer)
     assert isinstance(trainee.model, PreTrainedModel)
     set_seed(config.seed)
     return kind(trainee.model, config, asks, trainee.tokenizer, held_out, **named)

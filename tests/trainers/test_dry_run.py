@@ -162,6 +162,11 @@ WRONG_REWARDS: list[tuple[dict[str, Any], str]] = [
         "did you mean 'verdict'",
     ),
     ({"reward": "decisions:m@http://127.0.0.1:9/v1", "principles": "hhh"}, "gives decisions"),
+    ({"reward": "rm:/nowhere/reward"}, "/nowhere/reward: there is no such folder"),
+    ({"more_rewards": [{"reward": "rm:./nowhere"}]}, r"\./nowhere: there is no such folder"),
+    ({"heldout_reward": "rm:/nowhere/reward", "eval_share": 0.5}, "/nowhere/reward: there is no such folder"),
+    ({"reward": "hf:/nowhere/judge", "principles": "hhh"}, "/nowhere/judge: there is no such folder"),
+    ({"reward": "scripted:/nowhere.yaml", "principles": "hhh"}, r"/nowhere\.yaml: the script can't be read"),
 ]
 
 

@@ -3,6 +3,7 @@ is finished, and all that its model comes from.
 """
 
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -65,10 +66,20 @@ def claim(folder: Path, identity: Mapping[str, Any], file: str = IDENTITY) -> No
                 fix="choose another folder, or the settings of the run that is there",
             )
         return
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError("it is not empty, and holds no such run", where=str(folder), fix="choose another folder")
+    expect_folder(folder, file)
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / file, json.dumps(identity, indent=2) + "\n")
+
+
+def expect_folder(folder: Path, file: str = IDENTITY) -> None:
+    """Raise `InputError` where no run can have ``folder``, as far as that can be told before it is known what it is."""
+    if folder.is_dir() and not (folder / file).is_file() and any(folder.iterdir()):
+        raise InputError("it is not empty, and holds no such run", where=str(folder), fix="choose another folder")
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise InputError("this is a file", where=str(nearest), fix="choose another folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError("nothing can be written here", where=str(nearest), fix="choose another folder")
 
 
 def finished(method: str, config: TrainConfig, data: str) -> dict[str, Any] | None:

@@ -22,7 +22,6 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from base.errors import InputError
 from critic.chats.tokens import TokenTree
-from critic.local import embedded
 from critic.local.loading import load
 from critic.local.trees import attention
 from critic.local.trees.prefix_tree import output_head
@@ -33,6 +32,7 @@ from trainers.batches.packing import Packed, packed
 from trainers.batches.proof import VALUES, BatchProof, prove
 from trainers.folder import finish
 from trainers.folder.finish import Row
+from trainers.models import start_of
 from trainers.online.config import OnlineConfig
 
 _POLICY, _VALUE = "policy", "value"
@@ -286,7 +286,7 @@ def _value_model(
         if loaded.tokenizer.get_vocab() == tokenizer.get_vocab() and loaded.model.config.num_labels == 1:
             prepare(loaded.model, config, trees, longest, "the reward model, which the values start from")
             return _with_bias(loaded.model)
-    start = str(embedded.fetch()) if config.model == "embedded" else config.model
+    start = start_of(config)
     try:
         model = load(start, torch.float32, device, None, AutoModelForSequenceClassification, heads=1).model
     except InputError as error:

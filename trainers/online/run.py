@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from transformers import PreTrainedModel, TrainerCallback, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
 
 from base.errors import InputError
 from critic.chats.chat import Chat
+from critic.local.loading import load_tokenizer
 from critic.records import Quarantined
 from trainers import models
 from trainers.config import check_shares
@@ -22,13 +23,13 @@ from trainers.folder.results import Trained, TrainingCounts
 from trainers.folder.samples import SHARE, Samples
 from trainers.gate import named
 from trainers.method import Method, Tell
-from trainers.models import Trainee
+from trainers.models import Trainee, start_of
 from trainers.online import prompts
 from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
 from trainers.online.prompts import Asks
 from trainers.online.reward_gate import certified_reward
-from trainers.online.scoring import check_sources
+from trainers.online.scoring import check_sources, expect_sources
 from trainers.planning.memory import StepWork
 from trainers.planning.settings import is_sharded, refuse_sharded
 from trainers.planning.shapes import WeightlessModel
@@ -60,16 +61,20 @@ class Online(Method[C]):
         """See `Method.check`: rewards are opened once the policy is loaded and has written samples."""
         check_sources(config)
 
+    def expect(self, config: C) -> None:
+        """See `Method.expect`: what gives rewards is named, too."""
+        super().expect(config)
+        expect_sources(config)
+
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
         """See `Method.train`. Raises `InputError` where it was started with FSDP or DeepSpeed."""
         if is_sharded():
             refuse_sharded(self.name)
-        self.check(config)
         folder = Path(config.output_dir or "")
-        trainee = load_policy(config)
-        asks, held_out = read_prompts(config, trainee)
+        asks, held_out = read_prompts(config, load_tokenizer(start_of(config)))
         if done := finished(self.name, config, asks.sha256):
             return Trained.of(folder, done, new=False)
+        trainee = load_policy(config)
         refused = [*asks.refused, *(held_out.refused if held_out else ())]
         why = Counter(row.reason for row in refused)
         counts = TrainingCounts(len(asks.asks), len(held_out.asks) if held_out else 0, dict(why))
@@ -136,7 +141,7 @@ def load_policy(config: OnlineConfig) -> Trainee:
     return models.policy(plain)
 
 
-def read_prompts(config: OnlineConfig, trainee: Trainee) -> tuple[Asks, Asks | None]:
+def read_prompts(config: OnlineConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[Asks, Asks | None]:
     """Read the prompts to train on, and those held out, if any. Raises `InputError`."""
     longest = config.max_length - config.max_new_tokens
     if longest < 1:
@@ -145,7 +150,7 @@ def read_prompts(config: OnlineConfig, trainee: Trainee) -> tuple[Asks, Asks | N
             where="max_length",
             fix=f"max_length={config.max_length + config.max_new_tokens}",
         )
-    chat = Chat(trainee.tokenizer, config.model)
+    chat = Chat(tokenizer, config.model)
     asks = prompts.read(config.data, chat, longest)
     if config.eval_data:
         return asks, prompts.read(config.eval_data, chat, longest)

@@ -8,7 +8,7 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException
 from itertools import groupby
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from critic.calls.faults import Streak
 from critic.calls.waiting import Notices
 from critic.calls.wrappers import FIRST_WAIT, LONGEST_OUTAGE
 from critic.engine import Engine, EngineDown, EngineError
-from critic.engines import check_spec, open_engine, parse_spec
+from critic.engines import check_spec, expect, open_engine, parse_spec
 from critic.judging import mode_of, offered
 from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.grade import Grade, GradeSource
@@ -34,6 +34,7 @@ _TIMEOUT = 120.0  # seconds for an answer
 AGAIN = BackOff(first=1.0, tries=3)  # what fails for the moment: each try may take as long as the time-out
 ABSENT = BackOff(first=FIRST_WAIT, tries=5, within=LONGEST_OUTAGE)  # nobody is there: as long as engines wait
 _PASSING = (408, 429)
+_SERVERS = ("http://", "https://")
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -57,20 +58,34 @@ class RewardSource(Protocol):
 
 def check_sources(config: OnlineConfig) -> None:
     """Raise `InputError` for rewards that can't be given, as far as that can be told before anything is opened."""
-    _check_source(config.reward, config.principles, config)
+    for spec, principles in _named(config):
+        _check_source(spec, principles, config)
+
+
+def expect_sources(config: OnlineConfig) -> None:
+    """Raise `InputError` where what gives a reward is missing. A reward server is waited for, as in each step."""
+    for spec, _ in _named(config):
+        if not spec.startswith(_SERVERS):
+            expect(parse_spec(spec))
+
+
+def _named(config: OnlineConfig) -> Iterator[tuple[str, str | None]]:
+    """Yield the specs of what gives rewards, each with its principles."""
+    yield config.reward, config.principles
     for more in config.more_rewards:
-        _check_source(str(more["reward"]), more.get("principles"), config)
+        yield str(more["reward"]), more.get("principles")
     if config.heldout_reward:
-        _check_source(config.heldout_reward, config.heldout_principles, config)
+        yield config.heldout_reward, config.heldout_principles
 
 
 def _check_source(spec: str, principles: str | None, config: OnlineConfig) -> None:
     """See `open_source`, whose refusals these are."""
-    if spec.startswith(("http://", "https://")):
+    if spec.startswith(_SERVERS):
         _check_server(spec, principles)
         return
     parsed = parse_spec(spec)
     check_spec(parsed)
+    expect(parsed, there=False)
     constitution = load(principles) if principles is not None else None
     compares = constitution is not None and config.judge_by == "comparison"
     if not compares:
@@ -90,7 +105,7 @@ def open_source(spec: str, principles: str | None, decode: Decode, config: Onlin
 
     Raises `InputError`.
     """
-    if spec.startswith(("http://", "https://")):
+    if spec.startswith(_SERVERS):
         _check_server(spec, principles)
         return ServerReward(spec, decode)
     parsed = parse_spec(spec)

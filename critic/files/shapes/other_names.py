@@ -58,7 +58,17 @@ def score_hint(columns: Mapping[str, Any]) -> str:
     """Say how a number may be a label, where labels are wanted: nobody can tell that from a row."""
     if number(columns.get("score")) is None:
         return ""
-    return "; if score says that an answer is good (1) or bad (0), give --column label=score"
+    return f"; {_AS_LABEL}"
+
+
+_AS_LABEL = "if score says that an answer is good (1) or bad (0), give --column label=score"
+
+
+def refuse_score(columns: Mapping[str, Any]) -> None:
+    """Raise `RowError` for an answer with a score that is no label: nobody said that it is one to be imitated."""
+    if "score" in columns:
+        said = f"score is {columns['score']!r:.40}, which alone says neither how good the answer is nor to imitate it"
+        raise RowError("no_label", f"{said}; {_AS_LABEL}; if each answer is to be imitated, give --column score=")
 
 
 CONTEXTS = ("context", "context_messages")

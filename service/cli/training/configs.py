@@ -33,4 +33,5 @@ def config_file(name: str) -> Path:
     known = shipped_names()
     near = nearest(Path(name).stem, known)
     fix = f"did you mean {near!r}?" if near else f"give a YAML file, or a shipped name: {', '.join(known)}"
-    raise InputError("there is no such file", where=name, fix=fix)
+    problem = "this is a folder" if Path(name).is_dir() else "there is no such file"
+    raise InputError(problem, where=name, fix=fix)

@@ -22,6 +22,7 @@ from critic.feedback.kinds.ranking import dense
 from critic.files.inputs import RowError
 from critic.files.row_messages import side
 from critic.files.shapes import shaped
+from critic.files.shapes.other_names import refuse_score
 from critic.records import Response
 from service.formats.base import Found, Table, broken
 from trainers.batches.data import listed, parse, parse_all
@@ -52,6 +53,8 @@ def from_columns(columns: Columns, where: str, source: Source) -> Iterator[Found
         yield from _ratings(given, where, source)
         return
     example = parse(given, where)
+    if isinstance(example, Demonstration):
+        refuse_score(given)
     label, responses = _label(example, given)
     envelope = _envelope(example, given, where, source)
     if given.get("rated") is not None:

@@ -16,7 +16,9 @@ from service.labels.tasks import roles, tasking
 from service.refusals import Conflict, Invalid, not_found
 from service.store.database import Database, Rows, insert_rows
 from service.store.repeats.idempotency import Once
-from service.store.tables import adjudications, leases, now, practice, projects, routed, routings, tasks
+from service.store.tables import adjudications, audit, leases, now, practice, projects, routed, routings, tasks
+
+_DISCARDED = "project.discarded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,14 @@ async def discard(database: Database, id: str, caller: Caller) -> None:
         await connection.execute(delete(routings).where(routings.c.project == id))
         await connection.execute(delete(tasks).where(tasks.c.project == id))
         await connection.execute(delete(projects).where(projects.c.id == id))
-        await connection.run_sync(insert_rows, audited(caller, "project.discarded", id))
+        await connection.run_sync(insert_rows, audited(caller, _DISCARDED, id))
+
+
+async def is_discarded(database: Database, id: str) -> bool:
+    """Whether there was a project, and somebody discarded it."""
+    entry = select(audit.c.seq).where(audit.c.target == id, audit.c.action == _DISCARDED).limit(1)
+    async with database.read() as connection:
+        return (await connection.execute(entry)).first() is not None
 
 
 async def _changed_settings(

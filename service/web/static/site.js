@@ -22,7 +22,7 @@ function signOut(event) {
   else for (const key of kept) localStorage.removeItem(key);
 }
 
-// A link signs in once: the second click of a double click would take the answer's place, and say that it was used.
+// Who is signed in has another token, and a link signs in once: the answer to a second click would be a refusal.
 document.addEventListener("click", (event) => {
   if (event.detail > 1 && event.target.closest("form[data-sent-once]")) event.preventDefault();
 });

@@ -68,7 +68,13 @@ SINGLE = [
         reward=[("Rated", EMU, 0.0)],
         labels=[("thumbs", "down", EMU)],
     ),
-    shown("an answer with a score that is a number", {"instruction": ASK, "output": EMU, "score": 1}),
+    shown(
+        "an answer with a score that is a number",
+        {"instruction": ASK, "output": EMU, "score": 1},
+        labels=["no_label"],
+    ),
+    shown("an answer with a score that is null", {"prompt": ASK, "response": EMU, "score": None}, labels=["no_label"]),
+    shown("a chat with a score", {"messages": [user(), says(EMU)], "score": 4.5}, labels=["no_label"]),
     thumb(
         "BeaverTails, null",
         {"prompt": ASK, "response": EMU, "is_safe": None},

@@ -91,6 +91,22 @@ def test_openrlhf(row: dict[str, Any], expected: object, tmp_path: Path) -> None
     assert said(only(read("openrlhf", [row], tmp_path))) == expected
 
 
+@pytest.mark.parametrize("score", [1, 0, 0.5, "0", -7.25, None])
+def test_a_score_that_is_a_number_is_not_imitated(score: object, tmp_path: Path) -> None:
+    """What `cai train` of labels refuses: nobody can tell from a row of which scale its score is."""
+    rows = [{"instruction": "Name a river.", "response": "The Po.", "score": score}]
+    (row,) = read("openrlhf", rows, tmp_path)
+    assert isinstance(row, Broken) and row.reason == "no_label" and "--column label=score" in row.detail
+    imitated = only(read("openrlhf", rows, tmp_path, columns="score="))
+    assert said(imitated) == ("Name a river.", [], "The Po.")
+
+
+@pytest.mark.parametrize(("score", "columns", "value"), [(1, "label=score", "up"), (0, "label=score", "down")])
+def test_a_score_is_a_label_where_a_person_says_so(score: object, columns: str, value: str, tmp_path: Path) -> None:
+    rows = [{"instruction": "Name a river.", "response": "The Po.", "score": score}]
+    assert said(only(read("openrlhf", rows, tmp_path, columns=columns))) == ("Name a river.", ["The Po."], value)
+
+
 def completion(rank: int, text: str) -> dict[str, Any]:
     return {"rank": rank, "completion": [{"role": "assistant", "content": text}]}
 

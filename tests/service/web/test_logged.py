@@ -1,14 +1,21 @@
 """What a job's page reads of a training's log, each two seconds."""
 
+import io
 import json
 import os
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from service.web.manage.job.logged import MOST_DRAWN, TRAININGS, GrowingLog, GrowingLogs, thinned
+from service.context import Service
+from service.jobs.inputs.artifacts import Artifacts, of_job
+from service.jobs.job import Job, JobProgress
+from service.settings import Settings
+from service.web.manage.job import jobs
+from service.web.manage.job.logged import MOST_DRAWN, TRAININGS, GrowingLog, GrowingLogs, parsed
 
 
 def line(step: int, **more: Any) -> bytes:
@@ -23,6 +30,11 @@ def add(file: Path, content: bytes) -> None:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "metrics.jsonl"
+
+
+def thinned(file: Path, content: bytes) -> list[dict[str, Any]]:
+    file.write_bytes(content)
+    return GrowingLog().rows(file)
 
 
 def steps(log: GrowingLog, file: Path) -> list[int]:
@@ -59,15 +71,15 @@ def test_a_file_that_was_replaced_or_cut_is_read_anew(file: Path) -> None:
     assert steps(log, file) == [1]
 
 
-def test_what_is_no_row_is_left_out() -> None:
-    assert thinned(line(1) + b"\xff\n" + b"[]\n{}\n" + b"[" * 100_000 + b"\n" + line(2) + b"half") == [
+def test_what_is_no_row_is_left_out(file: Path) -> None:
+    assert thinned(file, line(1) + b"\xff\n" + b"[]\n{}\n" + b"[" * 100_000 + b"\n" + line(2) + b"half") == [
         {"step": step, "loss": 1.5} for step in (1, 2)
     ]
 
 
-def test_of_many_rows_so_many_are_kept_with_all_evaluations_and_the_last() -> None:
+def test_of_many_rows_so_many_are_kept_with_all_evaluations_and_the_last(file: Path) -> None:
     count = 5 * MOST_DRAWN + 3
-    rows = thinned(b"".join(line(i, **({"eval_loss": 1.0} if i % 777 == 5 else {})) for i in range(count)))
+    rows = thinned(file, b"".join(line(i, **({"eval_loss": 1.0} if i % 777 == 5 else {})) for i in range(count)))
     kept = [row["step"] for row in rows]
     assert len(kept) <= 2 * MOST_DRAWN + 1 and kept == sorted(set(kept))
     assert (kept[0], kept[-1]) == (0, count - 1)
@@ -75,8 +87,8 @@ def test_of_many_rows_so_many_are_kept_with_all_evaluations_and_the_last() -> No
     assert max(later - earlier for earlier, later in pairwise(kept)) <= 8
 
 
-def test_of_many_evaluations_so_many_are_kept() -> None:
-    rows = thinned(b"".join(line(i, eval_loss=1.0) for i in range(5 * MOST_DRAWN)))
+def test_of_many_evaluations_so_many_are_kept(file: Path) -> None:
+    rows = thinned(file, b"".join(line(i, eval_loss=1.0) for i in range(5 * MOST_DRAWN)))
     assert len(rows) <= 2 * MOST_DRAWN + 1
 
 
@@ -87,3 +99,45 @@ def test_trainings_that_nobody_looks_at_are_forgotten(tmp_path: Path) -> None:
         file.write_bytes(line(number))
         assert logs.rows(file) == [{"step": number, "loss": 1.5}]
     assert len(logs._logs) == TRAININGS
+
+
+def trained(state: Any) -> Job:
+    nothing = dict.fromkeys(("worker", "error", "result", "key", "started_at", "ended_at"))
+    progress = JobProgress.model_construct()
+    values = {"request": {}, "progress": progress, "attempt": 2, "created_at": None}
+    return Job.model_construct(id="j", kind="train", state=state, **values, **nothing)
+
+
+def parts_of(data: Path) -> Service:
+    settings = Settings(data=data)
+    return cast(Service, SimpleNamespace(settings=settings, jobs=SimpleNamespace(artifacts=Artifacts.of(settings))))
+
+
+def read_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return where the steps of lines are written, as they are parsed."""
+    read: list[int] = []
+
+    def noted(content: bytes) -> Any:
+        row = parsed(content)
+        read.extend([] if row is None else [row["step"]])
+        return row
+
+    monkeypatch.setattr("service.web.manage.job.logged.parsed", noted)
+    return read
+
+
+def test_of_a_job_that_is_done_again_only_what_is_new_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that it left when it ended before was parsed at each look, and what it logged since then was not shown."""
+    parts, read = parts_of(tmp_path), read_steps(monkeypatch)
+    parts.jobs.artifacts.write(io.BytesIO(line(1) + line(2) + line(3)), of_job("j"), "metrics.jsonl")
+    file = tmp_path / "runs" / "j" / "model" / "metrics.jsonl"
+    assert len(jobs._curves(parts, trained("queued"))) == 1 and read == [1, 2, 3]
+    file.parent.mkdir(parents=True)
+    file.write_bytes(line(1) + line(2))
+    jobs._curves(parts, trained("running"))
+    add(file, line(7))
+    jobs._curves(parts, trained("running"))
+    assert read == [1, 2, 3, 1, 2, 7]
+    assert [row["step"] for row in jobs._metrics(parts, trained("running"))] == [1, 2, 7]
+    jobs._curves(parts, trained("done"))
+    assert read == [1, 2, 3, 1, 2, 7]  # what it left is remembered

@@ -89,6 +89,24 @@ async def test_a_job_is_done_again_once_by_a_form_that_comes_twice(api: Api) -> 
     assert [answer.headers.get("location") for answer in answers] == [f"/jobs/{id}"] * 2
 
 
+async def test_what_is_gone_already_is_no_fault_of_a_second_click(api: Api) -> None:
+    """A project was said not to exist, and the session that had been ended to be another's."""
+    browser = await signed_in(api, "admin")
+    id = await project(api, closed=True)
+    token = {"csrf": Page((await browser.get(f"/projects/{id}")).text).csrf}
+    for address, leads_to in ((f"/projects/{id}/discard", "/projects"), ("/sign-out", "/sign-in")):
+        answers = [await browser.post(address, data=token) for _ in range(2)]
+        assert [(answer.status_code, answer.headers.get("location")) for answer in answers] == [(303, leads_to)] * 2
+    audited = (await api.admin.get("/v1/audit", params={"limit": 500})).json()["items"]
+    assert [entry["action"] for entry in audited].count("project.discarded") == 1
+
+
+async def test_a_project_that_never_was_is_not_discarded(api: Api) -> None:
+    browser = await signed_in(api, "admin")
+    token = Page((await browser.get("/projects")).text).csrf
+    assert (await browser.post("/projects/nowhere/discard", data={"csrf": token})).status_code == 404
+
+
 DEEP, HALF, INFINITE, NUL = "[" * 100_000, '{"a": "\\ud800"}', '{"a": 1e999}', '{"a": "\\u0000"}'
 
 

@@ -53,7 +53,8 @@ def imported(
     """
     stored = refused = there = 0
     if not file.is_file():
-        raise InputError("no such file", where=str(file))
+        problem = "this is a folder" if file.is_dir() else "no such file"
+        raise InputError(problem, where=str(file), fix="Name a file of labels; docs/FORMATS.md has the formats.")
     if source not in ("human", "ai"):
         raise InputError("a source is human or ai", where="--source")
     given = options_of(options) | ({} if column is None else {"columns": column})
@@ -69,6 +70,8 @@ def imported(
                 typer.echo(f"refused: {fault}", err=True)
             there, refused = there + known, refused + len(faults)
             stored += len(batch) - len(faults) - known
+    if not stored + there + refused:
+        raise InputError("the input is empty", where=str(file), fix="Give at least one row.")
     if as_json:
         told = {"stored": stored, "stored_before": there, "refused": refused, "thoughts": reading.thoughts}
         typer.echo(json.dumps(told, indent=2))

@@ -30,6 +30,9 @@ LOOK_SECONDS = 1.0
 log = logging.getLogger("cai.jobs")
 
 
+_EXPECTED = "A file with the request is expected, as in docs/SERVICE.md; /docs of the server describes each kind."
+
+
 @app.command()
 def submit(
     request: Annotated[str, typer.Argument(metavar="FILE", help="The request as JSON; - is standard input.")],
@@ -41,8 +44,10 @@ def submit(
     try:
         text = sys.stdin.read() if request == "-" else Path(request).read_text("utf-8")
         asked = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"no request can be read: {error}", where=request) from None
+    except OSError as error:
+        raise InputError(f"no request can be read: {error.strerror}", where=request, fix=_EXPECTED) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"no request can be read: {error}", where=request, fix=_EXPECTED) from None
     typer.echo(_send("POST", "/v1/jobs", server, key, json=asked)["id"])
 
 

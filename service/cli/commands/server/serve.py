@@ -11,6 +11,8 @@ from base.errors import InputError
 from service.cli.given.options import SERVER
 from service.cli.given.service_options import Data, SettingsFile, Url
 from service.cli.given.service_settings import read_reachable
+from service.cli.shown.missing import tell_missing
+from service.engines import checked_engines
 from service.keys.first_key import tell_first_key
 from service.serving.accepting import QUEUE
 from service.serving.server import configured, run
@@ -30,10 +32,12 @@ def serve(
 ) -> None:
     """Serve the HTTP API. The first start prints a key that may do everything."""
     settings = read_reachable(config, host=host, port=port, database=database, data=data)
+    checked_engines(settings)
     config_of_server = configured(settings)
     with _listening(settings) as listener:  # before anything is written, and before a key is told
         asyncio.run(tell_first_key(settings, _tell))
         typer.echo(f"http://{settings.host}:{listener.getsockname()[1]}/docs")
+        tell_missing(settings)
         run(config_of_server, settings, listener)
 
 

@@ -19,7 +19,7 @@ from service.jobs.job import ENDED, Job, JobEvent
 from service.jobs.kinds import KINDS
 from service.refusals import not_found
 from service.web.manage.asking import JobReader, Submitter, new_number, only_once
-from service.web.manage.job.logged import GrowingLogs, parsed, thinned
+from service.web.manage.job.logged import GrowingLogs, parsed
 from service.web.rendering import csv, render
 from service.web.visit import Form, PageRoute, Visit
 from trainers.folder.report import pictures
@@ -102,8 +102,8 @@ async def report(id: str, visit: JobReader, parts: Parts) -> Response:
 @router.get("/jobs/{id}/curves/{name}.svg")
 async def curve(id: str, name: str, visit: JobReader, parts: Parts) -> Response:
     """One of a training's curves as a file."""
-    await parts.jobs.readable(id, visit.caller)
-    drawn = pictures(await asyncio.to_thread(_metrics, parts, id)).get(name)
+    job = await parts.jobs.readable(id, visit.caller)
+    drawn = pictures(await asyncio.to_thread(_metrics, parts, job)).get(name)
     if drawn is None:
         raise not_found("curve", name)
     return Response(str(drawn.file()), media_type="image/svg+xml")
@@ -112,8 +112,8 @@ async def curve(id: str, name: str, visit: JobReader, parts: Parts) -> Response:
 @router.get("/jobs/{id}/curves/{name}.csv")
 async def curve_csv(id: str, name: str, visit: JobReader, parts: Parts) -> Response:
     """The numbers of all curves, a step a row."""
-    await parts.jobs.readable(id, visit.caller)
-    return csv(f"metrics-{id}", await asyncio.to_thread(_metrics, parts, id))
+    job = await parts.jobs.readable(id, visit.caller)
+    return csv(f"metrics-{id}", await asyncio.to_thread(_metrics, parts, job))
 
 
 async def _told(parts: Service, visit: Visit, id: str) -> dict[str, Any]:
@@ -126,7 +126,7 @@ async def _told(parts: Service, visit: Visit, id: str) -> dict[str, Any]:
     if readable:
         files = await asyncio.to_thread(parts.jobs.artifacts.listing, of_job(id))
         events = [JobEvent.model_validate(event) for event in await parts.jobs.last_events(id, EVENTS)]
-        drawn = await asyncio.to_thread(_curves, parts, id)
+        drawn = await asyncio.to_thread(_curves, parts, job)
     return {
         "job": job,
         "running": job.state not in ENDED,
@@ -147,14 +147,10 @@ def _result(job: Job) -> list[tuple[str, Any]]:
     return [(key, value) for key, value in (job.result or {}).items() if not isinstance(value, dict | list)]
 
 
-def _curves(parts: Service, id: str) -> dict[str, str]:
+def _curves(parts: Service, job: Job) -> dict[str, str]:
     """The pictures of what a training has logged, by name; of a job that logs nothing, none."""
-    content = _content(parts, id, METRICS, MOST_METRICS)
-    if content:
-        rows = thinned(content)
-    else:
-        file = _log_file(parts, id)
-        rows = [] if file is None else _LOGS.rows(file)
+    file = _log_file(parts, job)
+    rows = [] if file is None else _LOGS.rows(file)
     return {name: picture.draw() for name, picture in pictures(rows).items()}
 
 
@@ -166,21 +162,26 @@ def _content(parts: Service, id: str, name: str, most: int) -> bytes | None:
     return b"".join(parts.jobs.artifacts.blocks(of_job(id), artifact.name))
 
 
-def _metrics(parts: Service, id: str) -> list[dict[str, Any]]:
-    """What a training has logged so far: of one that runs, as its folder has it; of one that has ended, its file."""
-    content = _content(parts, id, METRICS, MOST_METRICS)
-    if not content:
-        file = _log_file(parts, id)
-        content = b"" if file is None else file.read_bytes()
+def _metrics(parts: Service, job: Job) -> list[dict[str, Any]]:
+    """What a training has logged so far, all of it."""
+    file = _log_file(parts, job)
+    content = b"" if file is None else file.read_bytes()
     rows = map(parsed, content.split(b"\n")[:-1])  # the last is empty, or being written
     return [row for row in rows if row is not None]
 
 
-def _log_file(parts: Service, id: str) -> Path | None:
-    """The file that was written last, where a job trains in several stages; none that is too long to be drawn."""
-    folder = parts.settings.data / "runs" / Path(id).name
-    files = sorted(folder.rglob(METRICS), key=lambda path: path.stat().st_mtime)
-    return files[-1] if files and files[-1].stat().st_size <= MOST_METRICS else None
+def _log_file(parts: Service, job: Job) -> Path | None:
+    """Where a training's log is; none that is too long to be drawn.
+
+    One that runs writes it in its folder, also where it left a file when it ended before; where a job trains in several
+    stages, the file that was written last counts. The folder of one that has ended is perhaps on another machine.
+    """
+    folder = parts.settings.data / "runs" / Path(job.id).name
+    written = sorted(folder.rglob(METRICS), key=lambda path: path.stat().st_mtime)[-1:]
+    kept = [parts.jobs.artifacts.root / of_job(job.id) / METRICS]
+    files = [*kept, *written] if job.state in ENDED else [*written, *kept]
+    file = next((path for path in files if path.is_file()), None)
+    return file if file is not None and file.stat().st_size <= MOST_METRICS else None
 
 
 def _policy(page: str) -> str:

@@ -59,15 +59,6 @@ def _is_evaluation(row: Log) -> bool:
     return any(key.startswith(HELD_OUT) for key in row)
 
 
-def thinned(content: bytes) -> list[Log]:
-    """Return rows of a whole file; what is behind its last line's end is being written."""
-    rows = Thinned()
-    for line in content.split(b"\n")[:-1]:
-        if (row := parsed(line)) is not None:
-            rows.add(row)
-    return rows.rows()
-
-
 class GrowingLog:
     """A file that lines are added to. One that was replaced, or is shorter than before, is read anew."""
 

@@ -13,8 +13,9 @@ from service.api.review.figures import paused
 from service.context import Parts
 from service.labels import annotators
 from service.labels.projects.project_items import ItemsRequest
+from service.labels.projects.projects import is_discarded
 from service.labels.tasks import task_rows
-from service.refusals import Invalid
+from service.refusals import Invalid, NotFound
 from service.review.item_files import items_of
 from service.review.pausing import PauseRequest
 from service.review.progress import progress_of
@@ -120,6 +121,10 @@ async def add(id: str, request: Request, visit: Maker, parts: Parts, form: Form)
 
 @router.post("/projects/{id}/discard")
 async def discard(id: str, visit: Maker, parts: Parts, form: Form) -> Response:
-    """Discard a project that nobody has labelled in."""
-    await api.discard(id, visit.caller, parts)
+    """Discard a project that nobody has labelled in. A second click finds it gone, which is what was wanted."""
+    try:
+        await api.discard(id, visit.caller, parts)
+    except NotFound:
+        if not await is_discarded(parts.database, id):
+            raise
     return RedirectResponse("/projects", 303)
