@@ -70,7 +70,7 @@ def test_positions_after_the_one_of_padding_are_those_that_a_chat_may_have() -> 
         is_decoder=True,
         pad_token_id=1,
     )
-    model = RobertaForCausalLM(config)  # type: ignore[no-untyped-call]  # untyped there
+    model = RobertaForCausalLM(config)
     assert positions(model) == 16
     model(input_ids=torch.full((1, 16), 5))
     with pytest.raises((IndexError, RuntimeError)):
