@@ -3,6 +3,7 @@
 Every thread that computes on a CPU gets a team of its own, which lives as long as that thread. GNU's OpenMP lets a team
 wait for its next operation awake only where all teams' threads have a processor each. So a model is opened on a thread
 that ends, and no team is left beside that of its worker: on two cores, answers are then written 1.4 times as fast.
+For the same reason a worker's thread ends when it has nothing to do.
 """
 
 import threading

@@ -28,6 +28,9 @@ from critic.local.proving.proof import Proof
 from critic.local.trees.decoding import GrowingAnswer, TextCoder
 
 _LANES: tuple[Lane, Lane] = ("interactive", "batch")
+_IDLE = 0.2
+"""Seconds without work after which the thread ends: its team of OpenMP's threads would slow all others down, such as
+a trainer's in the same process (see `critic.local.openmp`). A new one takes a fraction of a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ class PendingRequest:
 
 
 class Worker:
-    """Runs jobs on a thread of its own. Every job that was submitted ends: with a result or with `EngineError`."""
+    """Runs jobs on a thread of its own, which ends when there are none and begins again with the next.
+
+    Every job that was submitted ends: with a result or with `EngineError`.
+    """
 
     def __init__(
         self,
@@ -92,8 +98,7 @@ class Worker:
         self._to_score: dict[Lane, deque[PendingRequest]] = {lane: deque() for lane in _LANES}
         self._writing: list[PendingRequest] = []
         self._score_again = 0.0
-        self._thread = threading.Thread(target=self._run, name="hf-engine", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def submit(self, job: PendingRequest) -> None:
         """Queue ``job``. Raises `EngineError` once the worker has ended."""
@@ -102,16 +107,20 @@ class Worker:
                 raise EngineError(self._end)
             self._inbox.append(job)
             self._wake.notify()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="hf-engine", daemon=True)
+                self._thread.start()
 
     def close(self) -> None:
         """End the thread after the step that it is in, and every job that is left."""
         with self._wake:
             self._end = self._end or "the engine is closed"
             self._wake.notify()
-        self._thread.join()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def _run(self) -> None:
-        reason = "the engine is closed"
         try:
             with torch.inference_mode():
                 while self._collect():
@@ -121,14 +130,18 @@ class Worker:
                     self._score()
                     self._usage.seconds_busy += time.perf_counter() - started
         except BaseException as error:  # whatever ends the thread is told to everyone who waits, then goes on
-            reason = f"the engine's worker thread has died: {type(error).__name__}: {error}"
+            self._fail_all(f"the engine's worker thread has died: {type(error).__name__}: {error}")
             raise
-        finally:
-            with self._wake:
-                self._end = reason
-                left = [*self._inbox, *self._writing, *self._waiting()]
-            for job in left:
-                _fail(job, EngineError(reason))
+        if self._end:
+            self._fail_all(self._end)
+
+    def _fail_all(self, reason: str) -> None:
+        """Let every job that is left fail for ``reason``, and those that come later."""
+        with self._wake:
+            self._end = reason
+            left = [*self._inbox, *self._writing, *self._waiting()]
+        for job in left:
+            _fail(job, EngineError(reason))
 
     def _waiting(self) -> Iterator[PendingRequest]:
         for queues in (self._to_write, self._to_score):
@@ -136,10 +149,11 @@ class Worker:
                 yield from queues[lane]
 
     def _collect(self) -> bool:
-        """Take in new jobs, waiting for one where there is nothing else to do. False once the worker is to end."""
+        """Take in new jobs, waiting for one where there is nothing else to do. False once the thread is to end."""
         with self._wake:
-            while not (self._end or self._inbox or self._writing or any(self._waiting())):
-                self._wake.wait()
+            if not self._wake.wait_for(self._is_wanted, _IDLE):
+                self._thread = None  # while the lock is held: the next job begins another
+                return False
             if self._end:
                 return False
             new = list(self._inbox)
@@ -147,6 +161,10 @@ class Worker:
         for job in new:
             self._try([job], self._prepare)
         return True
+
+    def _is_wanted(self) -> bool:
+        """Whether there is something to do for the thread, be it to end the jobs that are left."""
+        return bool(self._end or self._inbox or self._writing or any(self._waiting()))
 
     def _prepare(self, jobs: list[PendingRequest]) -> None:
         """Encode a job and put it in its queue."""

@@ -17,6 +17,7 @@ from critic.chats.tokens import TokenTree
 from critic.engine import Choices, EngineError, Lane, Node, OwnTokens, Request, RequestTooLong, Sampling, Score
 from critic.engines import open_engine as open_spec
 from critic.engines import parse_spec
+from critic.local import worker
 from critic.local.language_model import HfEngine, open_engine
 from critic.local.trees.decoding import Decoder
 from critic.records import Message
@@ -91,7 +92,11 @@ async def test_a_seed_decides_a_sampled_answer(tiny_model: Path) -> None:
 async def test_equal_prompts_with_different_seeds_are_read_once_and_differ(engine: HfEngine) -> None:
     before = engine.usage.prompt_tokens
     requests = [ask("tell me", Sampling(40, temperature=1.0), seed) for seed in range(4)]
-    completions = await asyncio.gather(*(engine.complete(request) for request in requests))
+    with engine._worker._wake:  # so that the worker takes none before all are there
+        answers = [asyncio.create_task(engine.complete(request)) for request in requests]
+        while len(engine._worker._inbox) < len(requests):
+            await asyncio.sleep(0)
+    completions = await asyncio.gather(*answers)
     assert len({completion.text for completion in completions}) == 4
     assert engine.usage.prompt_tokens - before == completions[0].prompt_tokens
 
@@ -268,6 +273,23 @@ async def test_closing_ends_what_is_pending(tiny_model: Path) -> None:
     with pytest.raises(EngineError, match="closed"):
         await engine.complete(ask("a"))
     await engine.close()
+
+
+async def test_an_idle_worker_leaves_no_thread_and_works_again(
+    engine: HfEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await engine.complete(ask("a"))
+    thread = engine._worker._thread
+    if thread is not None:  # it has not been idle for long enough yet
+        await asyncio.to_thread(thread.join, 60)
+        assert not thread.is_alive()
+    assert engine._worker._thread is None
+    assert await engine.complete(ask("a")) == first
+    monkeypatch.setattr(worker, "_IDLE", 0.0)  # it ends between any two requests
+    for _ in range(100):
+        assert await engine.complete(ask("a", Sampling(1))) is not None
+    many = await asyncio.gather(*(engine.complete(ask("a")) for _ in range(20)))
+    assert many == [first] * 20
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
