@@ -263,19 +263,6 @@ async def test_a_cancelled_answer_frees_its_slot(tiny_model: Path) -> None:
         assert not engine._worker._writing
 
 
-async def test_what_is_cancelled_before_its_turn_is_never_read(tiny_model: Path) -> None:
-    async with opened(tiny_model, batch="1") as engine:
-        endless = asyncio.create_task(engine.complete(ask("a", Sampling(450))))
-        waiting = asyncio.create_task(engine.complete(ask("x" * 90)))
-        while not engine.usage.prompt_tokens:
-            await asyncio.sleep(0.001)
-        before = engine.usage.prompt_tokens
-        waiting.cancel()
-        endless.cancel()
-        done = await engine.complete(ask("b"))
-        assert engine.usage.prompt_tokens - before == done.prompt_tokens
-
-
 async def test_closing_ends_what_is_pending(tiny_model: Path) -> None:
     engine = open_engine(str(tiny_model), {"dtype": "float32"})
     pending = [asyncio.create_task(engine.complete(ask("a", Sampling(450)))) for _ in range(40)]

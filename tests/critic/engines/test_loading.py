@@ -1,4 +1,4 @@
-"""A device that fails is told in words, and nobody who waits for it is forgotten."""
+"""Loading a model: what fails is told in words, and a device that fails later leaves nobody waiting."""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from transformers import Gemma3TextConfig, LlamaConfig, RobertaConfig, RobertaForCausalLM
 
 from base.errors import InputError
-from critic.engine import EngineError, Request, Sampling
+from critic.engine import Completion, EngineError, Request, Sampling
 from critic.local import language_model
 from critic.local.language_model import open_engine
 from critic.local.loading import load, positions, unstretched
@@ -59,6 +59,24 @@ async def test_a_gpu_that_fails_for_good_leaves_nobody_waiting(
     await engine.close()
 
 
+async def test_what_is_cancelled_before_its_turn_is_never_read(tiny_model: Path) -> None:
+    engine = open_engine(str(tiny_model), {"dtype": "float32", "batch": "1"})
+
+    def asked(text: str, tokens: int) -> asyncio.Task[Completion]:
+        request = Request((Message(role="user", content=text),), Sampling(tokens), 0)
+        return asyncio.create_task(engine.complete(request))
+
+    endless, waiting = asked("a", 450), asked("x" * 90, 8)
+    while not engine.usage.prompt_tokens:
+        await asyncio.sleep(0.001)
+    before = engine.usage.prompt_tokens
+    waiting.cancel()
+    endless.cancel()
+    done = await asked("b", 8)
+    assert engine.usage.prompt_tokens - before == done.prompt_tokens
+    await engine.close()
+
+
 def test_positions_after_the_one_of_padding_are_those_that_a_chat_may_have() -> None:
     config = RobertaConfig(
         vocab_size=20,
@@ -70,7 +88,7 @@ def test_positions_after_the_one_of_padding_are_those_that_a_chat_may_have() -> 
         is_decoder=True,
         pad_token_id=1,
     )
-    model = RobertaForCausalLM(config)  # type: ignore[no-untyped-call]  # untyped there
+    model = RobertaForCausalLM(config)
     assert positions(model) == 16
     model(input_ids=torch.full((1, 16), 5))
     with pytest.raises((IndexError, RuntimeError)):
