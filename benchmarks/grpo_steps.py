@@ -63,7 +63,7 @@ def ours(folder: Path, prompts: int, samples: int, new: int, steps: int) -> floa
     trainee = load_policy(config)
     model: Any = trainee.model  # without adapters it is transformers' own
     clock = StepClock()
-    asks = read_prompts(config, trainee)[0]
+    asks = read_prompts(config, trainee.tokenizer)[0]
     trainer = GRPOTrainer(model, config, asks, trainee.tokenizer, callbacks=[clock])
     assert isinstance(trainer._writer, HfWriter)
     trainer._writer.stop_ids = frozenset()  # all answers are as long as they may be

@@ -133,7 +133,7 @@ def learn(method: str, folder: Path, minutes: float, **settings: Any) -> Curve:
     config = method_of(method).config(**(chosen | OWN[method] | settings))
     trainee = load_policy(config)
     model: Any = trainee.model  # without adapters it is transformers' own
-    asks, held_out = read_prompts(config, trainee)
+    asks, held_out = read_prompts(config, trainee.tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     clock = TimeLimit(folder / "minutes.json", minutes)
     trainer = METHODS[method](model, config, asks, trainee.tokenizer, held_out, Brief(), Brief(), callbacks=[clock])

@@ -129,7 +129,7 @@ class MeasuredTrainer(PPOTrainer):
         """Load all that ``config`` names."""
         trainee = load_policy(config)
         model: Any = trainee.model  # without adapters it is transformers' own
-        trainer = cls(model, config, read_prompts(config, trainee)[0], trainee.tokenizer)
+        trainer = cls(model, config, read_prompts(config, trainee.tokenizer)[0], trainee.tokenizer)
         assert isinstance(trainer._writer, HfWriter)
         trainer._writer.stop_ids, trainer.lengths = frozenset(), tokens
         return trainer

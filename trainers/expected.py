@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from critic.certificates.certificate import read_certificate
-from critic.engine_kinds.model_files import expect_to_load
+from critic.engines import Spec, expect
 from critic.files.sources import open_source
 from trainers.config import TrainConfig
 from trainers.folder.identity import expect_folder
@@ -17,7 +17,7 @@ def expect_named(config: TrainConfig) -> None:
         if isinstance(path, str):  # that something else is there is told where it is read
             _expect_source(path)
     if config.model != "embedded":  # which is fetched where it isn't there
-        expect_to_load(config.model, {})
+        expect(Spec("hf", config.model, ()))
     if config.certificate is not None:
         read_certificate(Path(config.certificate).expanduser())
 

@@ -16,7 +16,8 @@ def expect_here(path_or_id: str, options: Mapping[str, str]) -> None:
 
     ``options`` are an engine's, and play no part.
     """
-    from huggingface_hub.utils import validate_repo_id  # takes a quarter of a second
+    # Late, because it takes a quarter of a second to import.
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, and not listed there
 
     path = Path(path_or_id).expanduser()
     if path.is_dir():

@@ -15,25 +15,30 @@ refused. How each wants to be asked is learnt at opening: see `critic.server.sur
 How it differs from the engines in this process: `critic.server.chat_engine`.
 """
 
+from types import ModuleType
+
 from critic.engine import REASONING_ROOM, Engine
 from critic.engine_kinds.kind import EngineKind
 from critic.server.server_options import CHAT_OPTIONS, ServerOptions
 
 
+def _opening() -> ModuleType:
+    from critic.server import chat_opening  # loads the openai library
+
+    return chat_opening
+
+
 def _open(target: str, options: dict[str, str]) -> Engine:
-    from critic.server.chat_opening import open_engine  # loads the openai library
+    engine: Engine = _opening().open_engine(target, options)
+    return engine
 
-    return open_engine(target, options)
 
-
-def _check(target: str, options: dict[str, str]) -> ServerOptions:
-    return ServerOptions.parse(target, options, "openai", CHAT_OPTIONS)
+def _check(target: str, options: dict[str, str]) -> None:
+    ServerOptions.parse(target, options, "openai", CHAT_OPTIONS)
 
 
 def _expect_there(target: str, options: dict[str, str]) -> None:
-    from critic.server.served import expect_server  # loads the openai library
-
-    expect_server(_check(target, options))
+    _opening().expect_there(target, options)
 
 
 ENGINE = EngineKind(

@@ -7,25 +7,30 @@ thought before it. It answers 501 for most architectures, which is told when the
 vLLM 0.32's bounds are kept to: 64 questions a request, 26 choices, 10 levels.
 """
 
+from types import ModuleType
+
 from critic.engine import Engine
 from critic.engine_kinds.kind import EngineKind
 from critic.server.server_options import SERVER_OPTIONS, ServerOptions
 
 
+def _opening() -> ModuleType:
+    from critic.server.typed import systemone  # loads the openai library
+
+    return systemone
+
+
 def _open(target: str, options: dict[str, str]) -> Engine:
-    from critic.server.typed.systemone import open_engine  # loads the openai library
+    engine: Engine = _opening().open_engine(target, options)
+    return engine
 
-    return open_engine(target, options)
 
-
-def _check(target: str, options: dict[str, str]) -> ServerOptions:
-    return ServerOptions.parse(target, options, "systemone", SERVER_OPTIONS)
+def _check(target: str, options: dict[str, str]) -> None:
+    ServerOptions.parse(target, options, "systemone", SERVER_OPTIONS)
 
 
 def _expect_there(target: str, options: dict[str, str]) -> None:
-    from critic.server.served import expect_server  # loads the openai library
-
-    expect_server(_check(target, options))
+    _opening().expect_there(target, options)
 
 
 ENGINE = EngineKind(

@@ -134,7 +134,8 @@ def _open(source: str, naming: Naming) -> OpenInput:
         return _folder(Path(folder).expanduser(), split, naming)
     if HUB_ID.fullmatch(source) and ending(source)[0] not in (*TEXT, *DELIMITED, ".parquet", SHEETS):
         return _hub(source, naming)
-    raise InputError("no such file or folder", where=source, fix=f"Give a file ({FORMATS}), a dataset, or - for stdin.")
+    problem = "this is a link, and what it leads to isn't there" if path.is_symlink() else "no such file or folder"
+    raise InputError(problem, where=source, fix=f"Give a file ({FORMATS}), a dataset, or - for stdin.")
 
 
 def _is_pipe(source: str) -> bool:

@@ -6,7 +6,7 @@ from critic.calls.wrappers import Retrying
 from critic.engine import Engine, EngineDown, EngineError, Usage
 from critic.server.chat_engine import ChatEngine
 from critic.server.chat_server import ChatServer, NotOffered
-from critic.server.served import apart, priced, wrapped
+from critic.server.served import apart, expect_server, priced, wrapped
 from critic.server.server_options import ServerOptions
 from critic.server.survey import FINISH, MODEL, NO_FINISH, KnownServer, survey
 from critic.server.template_kwargs import check_heeded, kwargs
@@ -23,6 +23,11 @@ def open_engine(target: str, options: dict[str, str]) -> Engine:
     known = apart(_learn(wanted, usage))
     server = ChatServer(wanted.address, wanted.model)
     return wrapped(ChatEngine(server, known, usage, wanted.must_count), wanted)
+
+
+def expect_there(target: str, options: dict[str, str]) -> None:
+    """Raise `InputError` where the server doesn't answer, or refuses the key."""
+    expect_server(ServerOptions.parse(target, options))
 
 
 async def _learn(wanted: ServerOptions, usage: Usage) -> KnownServer:

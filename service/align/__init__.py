@@ -2,3 +2,5 @@
 
 Read `chain.py` first: one stage a function, in order.
 """
+
+import trainers  # noqa: F401  # before transformers' trainer, whose imports it keeps from warning of what is no fault

@@ -46,7 +46,7 @@ def expect_model(repo: str) -> None:
 
 def _may_write(known: Mapping[str, Any], repo: str) -> str:
     """Return who the token is. Raises `InputError` where they can write nothing to ``repo``."""
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, and not listed there
 
     validate_repo_id(repo)
     name = str(known.get("name"))

@@ -1,6 +1,8 @@
 """``cai align``: the split, every stage in its folder and done once, lineage, and the figures of the report."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +266,9 @@ def test_bad_settings_of_a_stage_are_told_before_anything_is_made(folder: Path, 
         with pytest.raises(InputError, match=problem):
             run(policy, setting)
     assert not (folder / "out").exists()
+
+
+def test_nothing_is_warned_of_as_the_chain_is_imported() -> None:
+    """bitsandbytes, where it is installed, told in each run of a faster kernel that isn't."""
+    done = subprocess.run([sys.executable, "-c", "import service.align.chain"], capture_output=True, check=True)
+    assert done.stderr == b""

@@ -88,7 +88,11 @@ class Hub:
 
     def __init__(self, role: str = "write") -> None:
         self.made: list[str] = []
-        self._known = {"name": "me", "orgs": [{"name": "rivers-lab"}], "auth": {"accessToken": {"role": role}}}
+        self._known: dict[str, object] = {
+            "name": "me",
+            "orgs": [{"name": "rivers-lab"}],
+            "auth": {"accessToken": {"role": role}},
+        }
 
     def whoami(self) -> dict[str, object]:
         return self._known

@@ -10,7 +10,7 @@ from constitution import Constitution
 from critic.calls.ledger import Budget, Ledger, RecordedEngine
 from critic.engine import Engine, EngineError, Node, Reward, Sampling
 from critic.engine_kinds.capabilities import LIKELIHOODS, NONE
-from critic.engines import Spec, open_engine, parse_spec
+from critic.engines import Spec, check_spec, expect, open_engine, parse_spec
 from critic.evaluation.policy.answers import Texts, answers, likelihoods
 from critic.evaluation.policy.matches import Match, play
 from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, Drift, Likelihoods, MeasuredPolicies
@@ -56,6 +56,10 @@ async def measure(plan: PolicyPlan, ledger: Ledger, tell: Tell = lambda text: No
         raise InputError("one policy has nothing to be compared with", fix="Name the base and at least one trained.")
     names = plan.names or _names(plan.policies)
     giving = _giving(plan.reward)
+    judges = [spec for spec, _ in plan.judges] if plan.constitution or plan.harmless else []
+    for spec in (*map(parse_spec, plan.policies), *judges, *([giving] if giving else ())):
+        check_spec(spec)  # each is opened once those before it have answered
+        expect(spec)
     texts: dict[str, list[list[Texts]]] = {name: [] for name in plan.prompts}
     exam: list[list[float | None]] = []
     own: list[Likelihoods] = []

@@ -52,7 +52,7 @@ from critic.server import survey
 from critic.server.chat_reply import Card
 from critic.server.chat_server import ChatServer, NotOffered
 from critic.server.defuse import defuse
-from critic.server.served import ServedEngine, apart, priced, wrapped
+from critic.server.served import ServedEngine, apart, expect_server, priced, wrapped
 from critic.server.server_options import SERVER_OPTIONS, ServerOptions
 
 UNANSWERED = "the server's reply holds no answer to this question"
@@ -239,6 +239,11 @@ def open_api(api: Api, target: str, options: Mapping[str, str]) -> Engine:
     card, capabilities = apart(_learn(api, wanted, usage))
     server = ChatServer(wanted.address, wanted.model)
     return wrapped(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted)
+
+
+def expect_api(api: Api, target: str, options: Mapping[str, str]) -> None:
+    """Raise `InputError` where the server doesn't answer, or refuses the key."""
+    expect_server(ServerOptions.parse(target, options, api.kind, SERVER_OPTIONS))
 
 
 async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, dict[str, str]]:

@@ -6,7 +6,15 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel
 
 from critic.engine import Decision, Engine, Score
-from critic.server.typed.decision_engine import Api, DecisionAnswer, DecisionReply, open_api, read_of, unreadable
+from critic.server.typed.decision_engine import (
+    Api,
+    DecisionAnswer,
+    DecisionReply,
+    expect_api,
+    open_api,
+    read_of,
+    unreadable,
+)
 
 # This project's word for a question's type -> the API's.
 _TYPES = {"choice": "choice", "predicate": "noul", "score": "score"}
@@ -92,6 +100,11 @@ API = SystemOne("systemone", "/systemone", SystemOneReply, most_questions=64, mo
 def open_engine(target: str, options: dict[str, str]) -> Engine:
     """Open a server of this API; see the module's docstring, and `open_api` for what it raises."""
     return open_api(API, target, options)
+
+
+def expect_there(target: str, options: dict[str, str]) -> None:
+    """Raise `InputError` where the server isn't there."""
+    expect_api(API, target, options)
 
 
 def _question(read: Decision) -> dict[str, object]:

@@ -148,13 +148,12 @@ def wants_json(request: Request) -> bool:
 async def _done(parts: Service, seen: SeenTask, caller: Caller, form: FormData, fields: Fields) -> dict[str, str]:
     """Do what the button says, once. Raises `Refusal`."""
     does, task = text_of(form, "do"), seen.task["id"]
-    if does == "skip":
-        reason, note = one(fields, "reason") or None, one(fields, "skip_note")
-        asked = requested(SkipRequest, {"reason": reason, "note": note, "seconds": _seconds(fields)})
-        await tasks.skip(task, caller, parts, asked)
-        return {"id": task}
-    if does == "unskip":
-        await tasks.unskip(task, caller, parts)
+    if does in _LEAVES:
+        try:
+            await _left(parts, task, caller, fields, does)
+        except Conflict:
+            if not await _is_so(parts, seen, caller, _LEAVES[does]):
+                raise
         return {"id": task}
     once = once_of(parts, caller, form, f"{seen.project['id']}/{task}")
     try:
@@ -164,6 +163,27 @@ async def _done(parts: Service, seen: SeenTask, caller: Caller, form: FormData, 
         return {"id": await _answered(parts, seen, caller, fields, once)}
     except Replay:  # it was stored before, and its answer was lost on the way
         return {"id": task}
+
+
+_LEAVES = {"skip": tasking.SKIPPED, "unskip": tasking.LEASED}
+"""Which state a button leaves a task in."""
+
+
+async def _left(parts: Service, task: str, caller: Caller, fields: Fields, does: str) -> None:
+    """Leave a task to others, or take that back."""
+    if does == "unskip":
+        await tasks.unskip(task, caller, parts)
+        return
+    reason, note = one(fields, "reason") or None, one(fields, "skip_note")
+    asked = requested(SkipRequest, {"reason": reason, "note": note, "seconds": _seconds(fields)})
+    await tasks.skip(task, caller, parts, asked)
+
+
+async def _is_so(parts: Service, seen: SeenTask, caller: Caller, state: str) -> bool:
+    """Whether a task is in a state already: a second click finds what the first one did."""
+    project, task = seen.project["id"], seen.task["id"]
+    now = await parts.database.look(lambda connection: coming.to_answer(connection, project, task, caller))
+    return now.lease is not None and now.lease["state"] == state
 
 
 async def _answered(parts: Service, seen: SeenTask, caller: Caller, fields: Fields, once: Once) -> str:

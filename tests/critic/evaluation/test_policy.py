@@ -98,6 +98,21 @@ async def test_one_policy_and_one_named_twice_are_refused(tmp_path: Path) -> Non
             await measure(plan(tmp_path, policies=policies), MemoryLedger())
 
 
+@pytest.mark.parametrize("missing", ["policies", "judges", "reward"])
+async def test_what_is_missing_is_told_before_the_first_policy_answers(missing: str, tmp_path: Path) -> None:
+    """Hours of the base's answers were written before a trained policy, a judge or a reward model was missed."""
+    asked = plan(tmp_path)
+    nowhere: dict[str, Any] = {
+        "policies": (asked.policies[0], "hf:/nowhere/policy"),
+        "judges": ((parse_spec("hf:/nowhere/judge"), asked.judges[0][1]),),
+        "reward": "rm:/nowhere/reward",
+    }
+    told: list[str] = []
+    with pytest.raises(InputError, match=r"^/nowhere/.*there is no such folder"):
+        await measure(plan(tmp_path, **{missing: nowhere[missing]}), MemoryLedger(), told.append)
+    assert told == []
+
+
 async def test_a_judge_that_always_says_first_gives_ties(tmp_path: Path) -> None:
     judge = parse_spec(script(tmp_path, "first", choose="first"))
     measured = await measure(plan(tmp_path, judges=((judge, mode_of(None, judge)),), drift=False), MemoryLedger())

@@ -41,3 +41,9 @@ def test_a_folder_names_a_file_in_it(tmp_path: Path) -> None:
 def test_no_name_is_no_folder(source: str) -> None:
     with pytest.raises(InputError, match="no file is named"):
         open_source(source, naming())
+
+
+def test_a_link_that_leads_nowhere_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    with pytest.raises(InputError, match="this is a link, and what it leads to isn't there"):
+        open_source(str(tmp_path / "rows.jsonl"))

@@ -102,9 +102,9 @@ def test_trainings_that_nobody_looks_at_are_forgotten(tmp_path: Path) -> None:
 
 
 def trained(state: Any) -> Job:
-    nothing = dict.fromkeys(("worker", "error", "result", "key", "started_at", "ended_at"))
+    nothing: dict[str, Any] = dict.fromkeys(("worker", "error", "result", "key", "started_at", "ended_at"))
     progress = JobProgress.model_construct()
-    values = {"request": {}, "progress": progress, "attempt": 2, "created_at": None}
+    values: dict[str, Any] = {"request": {}, "progress": progress, "attempt": 2, "created_at": None}
     return Job.model_construct(id="j", kind="train", state=state, **values, **nothing)
 
 

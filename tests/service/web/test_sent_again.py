@@ -101,10 +101,35 @@ async def test_what_is_gone_already_is_no_fault_of_a_second_click(api: Api) -> N
     assert [entry["action"] for entry in audited].count("project.discarded") == 1
 
 
+async def test_a_task_is_skipped_and_taken_back_once_by_forms_that_come_twice(api: Api) -> None:
+    browser = await signed_in(api, "label", annotator=await api.annotator("Ada"))
+    id = await project(api)
+    page = Page((await browser.get(f"/label/{id}")).text)
+    for does, skips in (("skip", 1), ("unskip", 0)):
+        fields = {"csrf": page.csrf, "do": does, "reason": "other", "skip_note": "too blurred"}
+        twice = await asyncio.gather(*(browser.post(page.action, data=fields) for _ in range(2)))
+        answers = [*twice, await browser.post(page.action, data=fields)]
+        told = {(answer.status_code, answer.headers.get("location")) for answer in answers}
+        assert told == {(303, answers[0].headers["location"])}
+        skipped = (await api.admin.get(f"/v1/projects/{id}/skips")).json()["items"]
+        assert len(skipped) == skips
+
+
 async def test_a_project_that_never_was_is_not_discarded(api: Api) -> None:
     browser = await signed_in(api, "admin")
     token = Page((await browser.get("/projects")).text).csrf
     assert (await browser.post("/projects/nowhere/discard", data={"csrf": token})).status_code == 404
+
+
+async def test_a_practice_answer_that_comes_twice_is_told_of_twice(api: Api) -> None:
+    browser = await signed_in(api, "label", annotator=await api.annotator("Ada"))
+    known = {"prompt": "Name a lake.", "responses": ["Como.", "Rome."], "role": "practice", "expected": "first"}
+    work = {"prompt": "Name a river.", "responses": ["The Po.", "Paris."]}
+    id = await project(api, items=[known | {"why": "Rome is a town."}, work])
+    page = Page((await browser.get(f"/label/{id}")).text)
+    answers = [await browser.post(page.action, data={"csrf": page.csrf, "choice": "first"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert all("Rome is a town." in answer.text for answer in answers)
 
 
 DEEP, HALF, INFINITE, NUL = "[" * 100_000, '{"a": "\\ud800"}', '{"a": 1e999}', '{"a": "\\u0000"}'
