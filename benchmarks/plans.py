@@ -15,7 +15,7 @@ import trainers
 from trainers import catalogue, config
 from trainers.method import load
 from trainers.planning.dry_run import GIGA, case_of
-from trainers.planning.memory import MemoryPlan
+from trainers.planning.records import MemoryPlan
 from trainers.planning.settings import Device
 
 CONFIGS = Path(trainers.__file__ or "").parent / "configs"

@@ -20,7 +20,7 @@ from transformers import (
 
 from base.errors import InputError
 from critic.local import allocator, embedded
-from critic.local.loading import Loaded, load
+from critic.local.loading import Loaded, load, model_folder
 from critic.local.rewards import FILE, read_manifest
 from trainers import quantized
 from trainers.batches import dropout
@@ -28,6 +28,7 @@ from trainers.batches.dropout import Dropped
 from trainers.config import TrainConfig
 from trainers.folder import finish
 from trainers.planning.settings import is_sharded
+from trainers.planning.trainable import check_context, check_whole
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ def _load(config: TrainConfig, heads: int | None) -> Trainee:
             where=config.model,
             fix="train from a language model, or give the data of the model's groups",
         )
+    check_whole(model_folder(folder), config)
     loaded = _loaded(config, folder, auto, heads)
     model, tokenizer = loaded.model, loaded.tokenizer
-    _check_context(model, config)
+    check_context(model.config, config)
     if heads is not None and model.config.get_text_config().pad_token_id is None:
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     dropped = {} if config.dropout else dropout.turn_off(model, config.model, config.gradient_checkpointing)
@@ -111,25 +113,6 @@ def _heads(folder: Path) -> tuple[str, ...] | None:
     if not (folder / FILE).is_file():
         return None
     return read_manifest(folder, int(AutoConfig.from_pretrained(folder).num_labels)).heads
-
-
-def _check_context(model: PreTrainedModel, config: TrainConfig) -> None:
-    """Raise `InputError` for a ``max_length`` beyond the positions that the model has."""
-    context = positions(model)
-    if context is not None and config.max_length > context:
-        raise InputError(
-            f"max_length is {config.max_length}; the model's context is {context}",
-            where=config.model,
-            fix=f"max_length={context}",
-        )
-
-
-def positions(model: PreTrainedModel) -> int | None:
-    """Return how many tokens a chat may have; None for models that name no bound, as those that keep a state."""
-    inner = model.config.get_text_config()
-    named = (getattr(inner, name, None) for name in ("max_position_embeddings", "max_seq_len", "n_positions"))
-    counts = [int(count) for count in named if count and count > 0]  # XLNet's -1 is no bound
-    return counts[0] if counts else None
 
 
 def _adapted(model: PreTrainedModel, config: TrainConfig, heads: int | None) -> PeftModel:

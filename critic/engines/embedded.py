@@ -19,4 +19,6 @@ def _open(_: str, options: dict[str, str]) -> Engine:
 
 
 # A small model's multiple choice says "first".
-ENGINE = EngineKind(name="embedded", open=_open, target=None, options=WRITING, mode="contrast", is_trainable=True)
+ENGINE = EngineKind(
+    name="embedded", open=_open, target=None, options=WRITING, mode="contrast", is_trainable=True, holds_weights=True
+)

@@ -14,4 +14,6 @@ def _open(path_or_id: str, options: dict[str, str]) -> Engine:
     return open_engine(path_or_id, options)
 
 
-ENGINE = EngineKind(name="hf", open=_open, target="PATH_OR_ID", options=WRITING, proves=True, is_trainable=True)
+ENGINE = EngineKind(
+    name="hf", open=_open, target="PATH_OR_ID", options=WRITING, proves=True, is_trainable=True, holds_weights=True
+)

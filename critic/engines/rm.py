@@ -19,5 +19,12 @@ def _open(path_or_id: str, options: dict[str, str]) -> Engine:
 
 
 ENGINE = EngineKind(
-    name="rm", open=_open, target="PATH_OR_ID", options=JUDGING, gives="rewards", mode="rm", proves=True
+    name="rm",
+    open=_open,
+    target="PATH_OR_ID",
+    options=JUDGING,
+    gives="rewards",
+    mode="rm",
+    proves=True,
+    holds_weights=True,
 )

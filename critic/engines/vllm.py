@@ -36,4 +36,5 @@ ENGINE = EngineKind(
     options=OPTIONS,
     whole_trees=False,
     is_trainable=True,
+    holds_weights=True,
 )

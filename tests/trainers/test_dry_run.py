@@ -50,7 +50,7 @@ def planned(kind: Any, model: Path, out: Path, device: Device = GPU, **given: An
     config = config_of(kind, model, out, **given)
     name = kind.__module__.rpartition(".")[2]
     method = load(name)
-    return dry_run(name, config, method.plan, method.work(config, device.processes), device, free=ROOMY)
+    return dry_run(name, config, method.plan, method.work, device, free=ROOMY)
 
 
 @pytest.mark.parametrize("name", ["mamba", "rwkv", "falcon_h1", "gemma3n_text", "gemma4_text", "opt"])
@@ -112,7 +112,7 @@ def test_the_disk_counts_as_well(policy: Path, tmp_path: Path) -> None:
     config = config_of(SFTConfig, policy, tmp_path / "out", save_strategy="steps")
     method = load("sft")
     with pytest.raises(InputError, match="GB of disk"):
-        dry_run("sft", config, method.plan, method.work(config, 1), GPU, free=1000)
+        dry_run("sft", config, method.plan, method.work, GPU, free=1000)
 
 
 @pytest.mark.parametrize("name", catalogue.names())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -19,8 +19,9 @@ from transformers import (
 from base.errors import InputError
 from critic.local import embedded
 from critic.local.loading import first_line, quiet
-from trainers.folder.finish import stored_dtype
-from trainers.planning.memory import ModelShape
+from trainers.folder.finish import check_adapters, stored_dtype
+from trainers.planning.records import ModelShape
+from trainers.planning.trainable import quantized_by
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 _INNER = ("intermediate_size", "ffn_dim", "n_inner")
@@ -66,6 +67,9 @@ class WeightlessModel:
         self._empty = _empty(self._folder, model, heads)
         self._task = "CAUSAL_LM" if heads is None else "SEQ_CLS"
         self.shape = _shape(self._empty, self._folder)
+        self.config: PreTrainedConfig = self._empty.config
+        self.recomputes = bool(self._empty.supports_gradient_checkpointing)
+        """Whether layers can be computed again for the gradient."""
 
     def adapters(self, lora: dict[str, Any]) -> int:
         """Return how many numbers LoRA with these settings of `peft.LoraConfig` has. Raises `InputError`.
@@ -78,6 +82,8 @@ class WeightlessModel:
         except (TypeError, ValueError) as error:
             fix = "lora takes the settings of peft.LoraConfig"
             raise InputError(f"lora: {error}", where=self._where, fix=fix) from error
+        assert isinstance(adapted, PeftModel)
+        check_adapters(adapted, self._where)
         return sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
 
 
@@ -104,10 +110,8 @@ def _shape(model: PreTrainedModel, folder: Path) -> ModelShape:
     linear = sum(_numel(layer) for layer in model.modules() if isinstance(layer, torch.nn.Linear))
     matrices = sum(weight.numel() for weight in model.parameters() if weight.dim() > 1)
     hidden, heads = _needed(config, "hidden_size"), _largest(config, "num_attention_heads", "num_heads")
-    size = 0 if heads is None else _largest(config, "head_dim") or hidden // heads
-    keyed = _largest(config, "num_key_value_heads") or heads
     # Layers that keep a state instead of keys and values are taken to hold as much as they are wide.
-    queries, keys = (hidden, hidden) if heads is None else (heads * size, (keyed or heads) * size)
+    queries, keys = (hidden, hidden) if heads is None else _attended(config, heads, hidden)
     return ModelShape(
         weights=weights,
         multiplied=matrices - (0 if tied else read),
@@ -124,6 +128,17 @@ def _shape(model: PreTrainedModel, folder: Path) -> ModelShape:
         stored=_stored(folder, weights),
         linear=max(0, linear - table),
     )
+
+
+def _attended(config: PreTrainedConfig, heads: int, hidden: int) -> tuple[int, int]:
+    """Return what a token has of queries, and of keys or of values: the mean of both, where they are not as wide."""
+    with_place, without = _largest(config, "qk_rope_head_dim"), _largest(config, "qk_nope_head_dim")
+    if with_place and without:  # DeepSeek's: keys and values are made of a narrower state, and each head has its own
+        size = with_place + without
+        return heads * size, heads * (size + (_largest(config, "v_head_dim") or without)) // 2
+    size = _largest(config, "head_dim") or hidden // heads
+    keyed = _largest(config, "num_key_value_heads") or heads
+    return heads * size, keyed * size
 
 
 def _numel(module: Any) -> int:
@@ -152,7 +167,8 @@ def _inner(config: PreTrainedConfig) -> int:
     """Return the features between a layer's two products, of all experts that a token goes to."""
     chosen, expert = _largest(config, "num_experts_per_tok"), _largest(config, "moe_intermediate_size", *_INNER)
     if chosen and expert:
-        return chosen * expert + (_largest(config, "shared_expert_intermediate_size") or 0)
+        shared = (_largest(config, "n_shared_experts", "num_shared_experts") or 0) * expert
+        return chosen * expert + (_largest(config, "shared_expert_intermediate_size") or shared)
     # Four times the width is what GPT-2 and its like take where none is named.
     return _largest(config, *_INNER) or 4 * _needed(config, "hidden_size")
 
@@ -185,10 +201,14 @@ def _by_layer(config: Any, name: str) -> list[Any]:
 
 
 def _stored(folder: Path, weights: int) -> float:
-    """Return the bytes of a number in the folder's weights: by the files, the index, or the configuration."""
-    if any(folder.glob("*.safetensors")):
+    """Return the bytes of a number in the folder's weights: by the files, the index, or the configuration.
+
+    What is quantised there is not quantised any more once it has been trained: the configuration names the type.
+    """
+    quantized = quantized_by(folder) is not None
+    if not quantized and any(folder.glob("*.safetensors")):
         return float(stored_dtype(folder).itemsize)
-    if (folder / INDEX).is_file():
+    if not quantized and (folder / INDEX).is_file():
         total = json.loads((folder / INDEX).read_text("utf-8")).get("metadata", {}).get("total_size")
         if total:
             return float(total) / weights

@@ -1,0 +1,57 @@
+"""What a model's configuration says against training it: told before its weights are read, by runs and by dry runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from base.errors import InputError
+from trainers.config import TrainConfig
+
+_READ_WHOLE = ("mxfp4", "fp8")
+"""Ways of quantising that transformers undoes as it reads a folder."""
+_BITS = "bitsandbytes"
+
+
+def positions(config: PreTrainedConfig) -> int | None:
+    """Return how many tokens a chat may have; None for models that name no bound, as those that keep a state."""
+    inner = config.get_text_config()
+    named = (getattr(inner, name, None) for name in ("max_position_embeddings", "max_seq_len", "n_positions"))
+    counts = [int(count) for count in named if count and count > 0]  # XLNet's -1 is no bound
+    return counts[0] if counts else None
+
+
+def check_context(model: PreTrainedConfig, config: TrainConfig) -> None:
+    """Raise `InputError` for a ``max_length`` beyond the positions that the model has."""
+    context = positions(model)
+    if context is not None and config.max_length > context:
+        raise InputError(
+            f"max_length is {config.max_length}; the model's context is {context}",
+            where=config.model,
+            fix=f"max_length={context}",
+        )
+
+
+def quantized_by(folder: Path) -> str | None:
+    """Return how a folder's weights are quantised, by its configuration; None where they are not."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    given: Any = config.get("quantization_config") if isinstance(config, dict) else None
+    return str(given.get("quant_method") or _BITS) if isinstance(given, dict) else None
+
+
+def check_whole(folder: Path, config: TrainConfig) -> None:
+    """Raise `InputError` for weights that are stored in so few bits that they can't learn."""
+    method = quantized_by(folder)
+    if method is None or method in _READ_WHOLE or (method == _BITS and config.quantize):
+        return
+    packed = "give lora and quantize=nf4; or " if method == _BITS else ""
+    raise InputError(
+        f"its weights are quantised ({method}), and what learns here begins as plain numbers",
+        where=config.model,
+        fix=f"{packed}name the model that it was made of: with lora and quantize=nf4 that is kept in four bits as it "
+        "is loaded",
+    )
