@@ -103,6 +103,8 @@ def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_proposed_is_accepted_and_takes_less(model: str, name: str, tmp_path: Path) -> None:
     (folder := tmp_path / model).mkdir()
     (folder / CONFIG).write_text(json.dumps(MODELS[model]))
+    if (model, name) == ("mamba", "reward"):
+        pytest.skip("transformers makes no sequence classifier of it")
     for given, on, free in itertools.product(GIVEN.values(), DEVICES.values(), DISKS):
         if (model == "mamba" and "lora" in given) or (on.sharded and load(name).plan.writes):
             continue  # it takes no adapters; it can't be shared out

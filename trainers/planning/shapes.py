@@ -1,6 +1,7 @@
 """Reads a model's shape off its configuration: no weight is read, and nothing is fetched."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ class WeightlessModel:
         It may be asked once: the adapters stay.
         """
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PEFT's, of what it decides itself: the run gives them
                 adapted = get_peft_model(self._empty, LoraConfig(task_type=self._task, **lora))
         except (TypeError, ValueError) as error:
             fix = "lora takes the settings of peft.LoraConfig"
@@ -95,7 +97,8 @@ def _empty(folder: Path, where: str, heads: int | None) -> PreTrainedModel:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
             model = auto.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]  # untyped there
     except Exception as error:  # configurations and models of others raise anything
-        fix = f"its {CONFIG} has to be of a type that transformers knows"
+        what = "a language model" if heads is None else "a sequence classifier, which reward models are"
+        fix = f"its {CONFIG} has to be of a type that transformers makes {what} of"
         raise InputError(f"no model can be made of it: {first_line(error)}", where=where, fix=fix) from error
     assert isinstance(model, PreTrainedModel)
     return model
