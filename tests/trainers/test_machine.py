@@ -118,7 +118,7 @@ def test_bitsandbytes_keeps_whole_numbers_of_embeddings() -> None:
 
 CHECKPOINTS: list[tuple[dict[str, Any], int, bool]] = [
     ({"save_total_limit": 2}, 3, True),
-    ({"save_total_limit": 1, "load_best_model_at_end": True, "eval_strategy": "steps"}, 3, True),
+    ({"save_total_limit": 1, "load_best_model_at_end": True, "eval_strategy": "steps", "save_steps": 0.1}, 3, True),
     ({"save_total_limit": None, "max_steps": 100, "save_steps": 10}, 10, True),
     ({"save_total_limit": None, "max_steps": 100, "save_steps": 0.05}, 20, True),
     ({"save_total_limit": None, "save_strategy": "epoch", "num_train_epochs": 7.0}, 7, True),

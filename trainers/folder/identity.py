@@ -76,7 +76,7 @@ def claim(folder: Path, identity: Mapping[str, Any], file: str = IDENTITY) -> No
 
 
 def _as_started(kept: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Return ``kept`` as it would be if it had been started in as many processes as ``now``, where that learns the same.
+    """Return ``kept`` as if it had been started in as many processes as ``now``, where that learns the same.
 
     A step's examples are dealt out to processes in turn: half as many that add up twice as many batches each learn from
     the same ones. Runs of earlier versions do not say in how many processes they were started.

@@ -57,8 +57,8 @@ class PlannedTraining:
     @property
     def main(self) -> int:
         """The most main memory that the processes of one machine take together, beside their devices'."""
-        readers = 1 if self.device.one_reads else self.device.beside
-        return self.plan.host * readers + self.plan.offloaded * self.device.beside
+        plan, beside = self.plan, self.device.beside
+        return plan.host + (beside - 1) * plan.others + beside * plan.offloaded
 
     @property
     def lacks(self) -> int:
@@ -80,8 +80,11 @@ class PlannedTraining:
         text += [f"  {name:<34} {size / GIGA:>9,.2f} GB  {when}".rstrip() for name, size, when in rows]
         text.append(f"at most {plan.peak / GIGA:,.2f} GB of {device.memory / GIGA:,.2f}, while {plan.fullest}")
         if plan.host:
-            where = "the first process of a machine" if device.one_reads else "each process"
-            text.append(f"main memory while loading and saving: {plan.host / GIGA:,.2f} GB in {where}")
+            others = f", and {plan.others / GIGA:,.2f} GB in each other" if plan.others and device.processes > 1 else ""
+            text.append(
+                f"main memory while loading and saving: {plan.host / GIGA:,.2f} GB in the first process of a machine"
+                f"{others}"
+            )
         if plan.offloaded:
             text.append(f"main memory of what is kept off the devices: {plan.offloaded / GIGA:,.2f} GB in each process")
         files = ", ".join(f"{name} {size / GIGA:,.2f} GB" for name, size in plan.disk.items() if size)
@@ -109,6 +112,7 @@ class PlannedTraining:
             "peak": plan.peak,
             "memory": device.memory,
             "host": plan.host,
+            "host_of_others": plan.others,
             "offloaded": plan.offloaded,
             "disk": dict(plan.disk),
             "free": self.free,

@@ -48,6 +48,7 @@ def plan(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSettin
         phases,
         _disk(shape, setting, learnt),
         _host(shape, setting),
+        _read(shape, setting),
         _offloaded(shape, setting, learnt),
     )
 
@@ -233,18 +234,24 @@ def _disk(shape: ModelShape, setting: ComputeSetting, learnt: int) -> dict[str, 
 
 
 def _host(shape: ModelShape, setting: ComputeSetting) -> int:
-    """Return the most main memory of a process that reads the model, or that writes the finished one.
+    """Return the most main memory of a machine's first process, which reads the model and writes the finished one.
 
-    A process that reads the model holds the whole in float32; by FSDP that may be the first of a machine alone, and the
-    others receive their part. What was shared out is gathered in float32 to be written, beside a copy in the type that
-    it is written in. A base in four bits goes to the device at once, and comes back whole in the end, for its adapters
-    to be added; it is there then while the finished model is read again.
+    It holds the whole in float32 when it has read it. What was shared out is gathered in float32 to be written, beside
+    a copy in the type that it is written in. A base in four bits goes to the device at once, and comes back whole in
+    the end, for its adapters to be added; it is there then while the finished model is read again.
     """
     if setting.on_cpu:
         return 0
     if setting.frozen < FLOAT:
         return 2 * FLOAT * shape.weights
     return FLOAT * shape.weights + (int(shape.stored * shape.weights) if setting.stage == 3 else 0)
+
+
+def _read(shape: ModelShape, setting: ComputeSetting) -> int:
+    """Return the main memory of each other process while it loads: nothing where it receives its part."""
+    if setting.on_cpu or setting.frozen < FLOAT or (setting.sharded and setting.shared.one_reads):
+        return 0
+    return FLOAT * shape.weights
 
 
 def _offloaded(shape: ModelShape, setting: ComputeSetting, learnt: int) -> int:

@@ -147,7 +147,9 @@ class MemoryPlan:
     phases: Mapping[str, Mapping[str, int]]
     disk: Mapping[str, int]
     host: int = field(default=0)
-    """Main memory of one process, beside a device's, for loading the model, and for saving it."""
+    """Main memory of a machine's first process, beside a device's, for loading the model, and for saving it."""
+    others: int = field(default=0)
+    """Main memory of each other process, beside a device's, for loading the model."""
     offloaded: int = field(default=0)
     """Main memory of each process, beside a device's, for what a device has no room for."""
 

@@ -59,11 +59,6 @@ class Device:
     shared: Sharing = ALL_SHARED
     elsewhere: bool = False
 
-    @property
-    def one_reads(self) -> bool:
-        """Whether one process of a machine reads the model for the others."""
-        return self.sharded and self.shared.one_reads
-
 
 def this_machine(config: TrainConfig, processes: int | None = None) -> Device:
     """Return what the run would have if it were started as this process was, by ``accelerate launch`` or alone.

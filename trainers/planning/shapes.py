@@ -19,7 +19,7 @@ from transformers import (
 
 from base.errors import InputError
 from critic.local import embedded
-from critic.local.loading import first_line, quiet
+from critic.local.loading import quiet
 from trainers.folder.finish import check_adapters, stored_dtype
 from trainers.planning.records import ModelShape
 from trainers.planning.trainable import quantized_by
@@ -97,9 +97,11 @@ def _empty(folder: Path, where: str, heads: int | None) -> PreTrainedModel:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
             model = auto.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]  # untyped there
     except Exception as error:  # configurations and models of others raise anything
-        what = "a language model" if heads is None else "a sequence classifier, which reward models are"
-        fix = f"its {CONFIG} has to be of a type that transformers makes {what} of"
-        raise InputError(f"no model can be made of it: {first_line(error)}", where=where, fix=fix) from error
+        what = "language models" if heads is None else "reward models (its sequence classifiers)"
+        fix = f"its {CONFIG} has to be whole, and of a type that transformers makes {what} of"
+        lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+        said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+        raise InputError(f"no model can be made of it: {said}", where=where, fix=fix) from error
     assert isinstance(model, PreTrainedModel)
     return model
 

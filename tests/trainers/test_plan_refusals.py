@@ -1,0 +1,160 @@
+"""What a run would refuse once its model is loaded, a dry run refuses before; and what it counts beside the policy."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from base.errors import InputError
+from trainers import run
+from trainers.method import load
+from trainers.methods.grpo import GRPOConfig
+from trainers.methods.ppo import PPOConfig
+from trainers.methods.sft import SFTConfig
+from trainers.planning.dry_run import dry_run
+from trainers.planning.settings import Device
+from trainers.planning.shapes import CONFIG, WeightlessModel
+
+from .test_dry_run import GPU, LLAMA_8B, ROOMY, planned
+from .tiny import config_of
+
+SMALL = LLAMA_8B | {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "head_dim": 64}
+ONLINE: dict[str, Any] = {"max_length": 64, "max_new_tokens": 16, "num_train_epochs": 3.0, "bf16": True}
+WHOLE = SFTConfig, {"bf16": True, "gradient_checkpointing": True}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Iterator[Any]:
+    """Folders with configurations, and no weights."""
+
+    def made(name: str, **config: Any) -> Path:
+        (folder := tmp_path / name).mkdir()
+        (folder / CONFIG).write_text(json.dumps(config))
+        return folder
+
+    yield made
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "compressed-tensors", "bitsandbytes", "torchao"])
+def test_weights_in_few_bits_are_refused_with_what_can_learn(method: str, folders: Any, tmp_path: Path) -> None:
+    """By the dry run, and by the run: before anything is read."""
+    folder = folders("packed", **LLAMA_8B, quantization_config={"quant_method": method, "bits": 4})
+    config = config_of(SFTConfig, folder, tmp_path / "out")
+    with pytest.raises(InputError, match=rf"its weights are quantised \({method}\)") as told:
+        planned(SFTConfig, folder, tmp_path / "out")
+    assert "quantize=nf4" in told.value.fix
+    with pytest.raises(InputError, match="its weights are quantised"):
+        load_trainee(config)
+
+
+def load_trainee(config: SFTConfig) -> None:
+    from trainers.models import policy
+
+    policy(config)
+
+
+@pytest.mark.parametrize("method", ["fp8", "mxfp4"])
+def test_weights_that_are_made_plain_as_they_are_read_are_planned_as_such(method: str, folders: Any) -> None:
+    folder = folders("packed", **SMALL, quantization_config={"quant_method": method})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": 10}}))
+    assert WeightlessModel(str(folder)).shape.stored == 2
+
+
+def test_bits_of_bitsandbytes_are_taken_where_they_are_asked_for(folders: Any, tmp_path: Path) -> None:
+    folder = folders("packed", **SMALL, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
+    lora = {"r": 4, "target_modules": "all-linear"}
+    assert planned(SFTConfig, folder, tmp_path / "out", lora=lora, quantize="nf4").plan.peak > 0
+
+
+def test_chats_longer_than_the_context_are_refused(folders: Any, tmp_path: Path) -> None:
+    folder = folders("short", **SMALL, max_position_embeddings=512)
+    with pytest.raises(InputError, match="max_length is 513; the model's context is 512"):
+        planned(SFTConfig, folder, tmp_path / "out", max_length=513)
+    assert planned(SFTConfig, folder, tmp_path / "out", max_length=512)
+
+
+def test_adapters_on_a_shared_table_are_refused(folders: Any, tmp_path: Path) -> None:
+    lora = {"r": 4, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}
+    with pytest.raises(InputError, match="input and output share that weight"):
+        planned(SFTConfig, folders("tied", **SMALL | {"tie_word_embeddings": True}), tmp_path / "out", lora=lora)
+    apart = planned(SFTConfig, folders("apart", **SMALL), tmp_path / "out", lora=lora)
+    assert apart.plan.always["optimiser"] > 8 * 128256 * 2048
+
+
+def test_what_online_methods_have_no_place_for_is_refused(folders: Any, tmp_path: Path) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"lora": {"r": 4, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}}, "modules_to_save has no pl"),
+        ({"max_new_tokens": 64}, "no prompt fits"),
+    ]
+    for given, said in wrong:
+        config = config_of(
+            GRPOConfig, tmp_path / "none", tmp_path / "out", reward="verify:max-words=3", **ONLINE | given
+        )
+        with pytest.raises(InputError, match=said):
+            load("grpo").check(config)
+        with pytest.raises(InputError, match=said):
+            run.train(config)
+
+
+@pytest.mark.parametrize(
+    ("spec", "each"), [("hf:{}", 2), ("vllm:{}?kv_gib=2", 2), ("hf:{}?dtype=float32", 4), ("hf:{}?device=cuda", 0)]
+)
+def test_a_judge_in_this_process_counts(spec: str, each: int, folders: Any, tmp_path: Path) -> None:
+    judge, small = folders("judge", **SMALL), folders("small", **SMALL | {"num_hidden_layers": 1})
+    given = ONLINE | {
+        "reward": spec.format(judge),
+        "principles": "hhh",
+        "heldout_reward": "openai:m@http://127.0.0.1:9/v1",
+    }
+    given |= {"heldout_principles": "hhh", "eval_share": 0.5}
+    config = config_of(GRPOConfig, small, tmp_path / "out", **given)
+    weights = WeightlessModel(str(judge)).shape.weights
+    dtype = each if "dtype" in spec or each != 2 else load("grpo").work(config, 1).rewards // weights
+    assert dtype in (0, 2, 4)
+    assert load("grpo").work(config, 1).rewards == dtype * weights + (2 << 30 if "kv_gib" in spec else 0)
+
+
+def test_values_have_the_size_of_the_reward_model_that_they_begin_as(folders: Any, tmp_path: Path) -> None:
+    """A policy of one layer, and a reward model of 16."""
+    policy, reward = folders("policy", **SMALL | {"num_hidden_layers": 1}), folders("reward", **SMALL)
+    other = folders("other", **SMALL | {"vocab_size": 32000})
+    learnt = [
+        planned(PPOConfig, policy, tmp_path / "out", Device(10**13), reward=f"rm:{of}", **ONLINE).plan.always[
+            "optimiser"
+        ]
+        for of in (reward, other)
+    ]
+    weights = {
+        name: WeightlessModel(str(folder)).shape for name, folder in {"policy": policy, "reward": reward}.items()
+    }
+    rewards = WeightlessModel(str(reward), heads=1).shape.weights
+    assert learnt[0] == 8 * (weights["policy"].weights + rewards)
+    table = weights["policy"].table
+    assert learnt[1] == 8 * (2 * weights["policy"].weights - table + 2048 + 1)
+
+
+def test_main_memory_counts_where_it_is_known(folders: Any, tmp_path: Path) -> None:
+    """Eight processes that each read a model of 32 GB into a main memory of 200."""
+    kind, given = WHOLE
+    given = given | {"lora": {"r": 4, "target_modules": "all-linear"}}
+    folder = folders("eight", **LLAMA_8B)
+    eight = Device(80 * 10**9, 8, main=200 * 10**9, beside=8)
+    with pytest.raises(InputError, match=r"takes 257\.0 GB of main memory, of all processes") as told:
+        planned(kind, folder, tmp_path / "out", eight, **given)
+    assert "processes of FSDP" in told.value.fix
+    shared = planned(kind, folder, tmp_path / "out", Device(80 * 10**9, 8, True, main=200 * 10**9, beside=8), **given)
+    assert any("in the first process of a machine" in line for line in shared.lines())
+
+
+def test_the_disk_of_another_machine_is_said_and_not_refused(folders: Any, tmp_path: Path) -> None:
+    folder, method = folders("small", **SMALL), load("sft")
+    config = config_of(SFTConfig, folder, tmp_path / "out", save_strategy="steps", save_total_limit=None)
+    elsewhere = dry_run("sft", config, method.plan, method.work, Device(80 * 10**9, elsewhere=True), free=1000)
+    said = "\n".join(elsewhere.lines())
+    assert "are free" not in said and "each checkpoint after the first two takes 18.00 GB more" in said
+    with pytest.raises(InputError, match="GB of disk") as told:
+        dry_run("sft", config, method.plan, method.work, GPU, free=50 * 10**9)
+    assert "save_total_limit=1" not in told.value.fix and "save_strategy=no" in told.value.fix
+    assert dry_run("sft", config, method.plan, method.work, GPU, free=ROOMY)
