@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from critic.local.trees import normaliser
 from trainers.batches import forward
 from trainers.planning import memory
 from trainers.planning.memory import OVERHEAD, plan
@@ -79,6 +80,17 @@ def test_fsdp_divides_what_learns_and_ddp_adds_its_buckets() -> None:
 
 def test_slices_of_logits_are_as_large_as_they_are_computed() -> None:
     assert memory.LOGITS_AT_ONCE == forward._LOGITS_AT_ONCE
+    assert memory.WIDENED_AT_ONCE == normaliser._NUMBERS_AT_ONCE
+
+
+def test_logits_of_a_loss_are_kept_once_with_their_gradient() -> None:
+    """100 tokens of 128,256: in bfloat16 twice, in float32 once while they are read; a padded row has its own, too."""
+    work, setting = StepWork(examples=1, answers=1, prompt=0, answer=100), ComputeSetting()
+    numbers = 100 * 128256
+    assert memory._head(EIGHT, work, setting, 0) == numbers * (2 * 2 + 4)
+    assert memory._head(EIGHT, work, replace(setting, on_cpu=True), 0) == numbers * 2 * 2 + 4 * (1 << 20)
+    assert memory._head(EIGHT, replace(work, packed=False), setting, 0) == numbers * (4 * 2 + 4)
+    assert memory._head(EIGHT, work, setting, 3) == numbers * (4 * 3 + 2)
 
 
 SIZES = st.integers(1, 1 << 20)

@@ -169,8 +169,6 @@ def dry_run(
         refuse_sharded(method)
     if config.quantize is not None and device.sharded:
         quantized.refuse_sharded()
-    if config.quantize is not None and not device.elsewhere:
-        quantized.check("quantize", sharded=False)
     subject = _Subject(config, needs)
     check_context(subject.model.config, config)
     there = _free(Path(config.output_dir or ".")) if free is None else free

@@ -26,7 +26,12 @@ _DRAWN = 3
 _READ = 4
 """The same while log-probabilities and entropies are read: logits, log-softmax, exponentials, and their product."""
 _LEARNT = 3
-"""The same while a loss goes backward: log-softmax, its gradient, and that of the logits."""
+"""The same while a loss with an entropy goes backward: log-softmax, its gradient, and that of the logits."""
+WIDENED_AT_ONCE = 1 << 20
+"""Numbers of logits that are made float32 at a time on a CPU where log-probabilities alone are read; elsewhere all.
+
+See `critic.local.trees.normaliser`.
+"""
 
 
 def plan(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting) -> MemoryPlan:
@@ -155,7 +160,7 @@ def activations(shape: ModelShape, needs: Needs, work: StepWork, setting: Comput
     tokens = _tokens(work)
     layer = _layer(shape, work, setting)
     passing = tokens * (FLOAT * 2 * shape.hidden + setting.compute * 2 * shape.inner)  # gradients inside of a layer
-    head = 0 if needs.scored else _head(shape, work, setting, _LEARNT)
+    head = 0 if needs.scored else _head(shape, work, setting, _LEARNT if needs.writes else 0)
     if setting.checkpointing:
         kept = FLOAT * tokens * shape.hidden * shape.layers
         return kept, max(layer, head), max(layer + passing, head)
@@ -188,12 +193,18 @@ def _layer(shape: ModelShape, work: StepWork, setting: ComputeSetting) -> int:
     return tokens * (norms + inputs + attended + between) + keys * setting.compute * (wide + shape.keys)
 
 
-def _head(shape: ModelShape, work: StepWork, setting: ComputeSetting, copies: int) -> int:
-    """Return what reading log-probabilities takes, a slice of logits at a time; a padded row has all of its logits."""
-    targets = work.examples * work.answers * work.answer
-    logits = min(targets * shape.vocabulary, max(LOGITS_AT_ONCE, shape.vocabulary))
-    whole = 0 if work.packed else 2 * setting.compute * _tokens(work) * shape.vocabulary
-    return whole + logits * (FLOAT * copies + setting.compute)
+def _head(shape: ModelShape, work: StepWork, setting: ComputeSetting, copies: int, learnt: bool = True) -> int:
+    """Return what reading log-probabilities takes, a slice of logits at a time; a padded row has all of its logits.
+
+    Their gradient is in the type of the logits. ``copies``: in float32, where entropies are read as well.
+    """
+    numbers = (_tokens(work) if not work.packed else work.examples * work.answers * work.answer) * shape.vocabulary
+    if work.packed:
+        numbers = min(numbers, max(LOGITS_AT_ONCE, shape.vocabulary))
+    if work.packed and copies:
+        return numbers * (FLOAT * copies + setting.compute)
+    times = (1 if work.packed else 2) * (1 + learnt)  # padded: logits of all tokens, and of those that are read
+    return numbers * setting.compute * times + FLOAT * (min(numbers, WIDENED_AT_ONCE) if setting.on_cpu else numbers)
 
 
 def _writing(shape: ModelShape, work: StepWork, setting: ComputeSetting) -> dict[str, int]:
@@ -213,7 +224,9 @@ def _scoring(shape: ModelShape, work: StepWork, setting: ComputeSetting) -> dict
 def _evaluating(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting) -> int:
     """Return what a row takes that nothing is learnt from, and what is read of its answers."""
     row = replace(work, examples=1, answers=1, prompt=0, answer=work.evaluated)
-    return _passing(shape, setting, work.evaluated) + (0 if needs.scored else _head(shape, row, setting, _LEARNT))
+    return _passing(shape, setting, work.evaluated) + (
+        0 if needs.scored else _head(shape, row, setting, 0, learnt=False)
+    )
 
 
 def _passing(shape: ModelShape, setting: ComputeSetting, tokens: int) -> int:
