@@ -28,6 +28,7 @@ from trainers.batches.dropout import Dropped
 from trainers.config import TrainConfig
 from trainers.folder import finish
 from trainers.planning.settings import is_sharded
+from trainers.planning.shapes import WeightlessModel
 from trainers.planning.trainable import check_context, check_whole
 
 
@@ -88,6 +89,8 @@ def _loaded(config: TrainConfig, folder: str, auto: type[Any], heads: int | None
         with _Unheld() if is_sharded() and config.local_process_index else contextlib.nullcontext():
             return load(folder, torch.float32, torch.device("cpu"), None, auto, heads)
     quantized.check("quantize", is_sharded())
+    if not WeightlessModel(folder, heads).quantizes:
+        quantized.refuse_layers(config.model)
     loaded = load(folder, torch.float32, config.device, None, auto, heads, quantized.how())
     quantized.compute_as_asked(loaded.model)
     return loaded

@@ -170,6 +170,8 @@ def dry_run(
     if config.quantize is not None and device.sharded:
         quantized.refuse_sharded()
     subject = _Subject(config, needs)
+    if config.quantize is not None and not subject.model.quantizes:
+        quantized.refuse_layers(config.model)
     check_context(subject.model.config, config)
     there = _free(Path(config.output_dir or ".")) if free is None else free
     case = _case(subject, config, work(config, device.processes), device)
@@ -185,7 +187,7 @@ def dry_run(
     open_to = Open(
         adapters=subject.proposed > 0,
         checkpointing=subject.model.recomputes,
-        quantizing=shape.linear > 0,
+        quantizing=shape.linear > 0 and subject.model.quantizes,
         sharing=not needs.writes,
     )
     raise _refusal(planned, config, remedies(config, device, open_to, lacking), needs.writes)
@@ -194,7 +196,9 @@ def dry_run(
 def _refusal(planned: PlannedTraining, config: TrainConfig, ways: Sequence[str], writes: bool) -> InputError:
     """Return what is said of a run that lacks memory, or room on the disk."""
     plan, device = planned.plan, planned.device
-    fix = f"it fits with {'; or with '.join(ways)}" if ways else _NOTHING + (f". {_ELSEWHERE}" if writes else "")
+    fix = _NOTHING + (f". {_ELSEWHERE}" if writes else "")
+    if ways:
+        fix = f"it fits with {'; or with '.join(ways)}"
     if plan.peak > device.memory:
         return InputError(
             f"{planned.method} takes {plan.peak / GIGA:,.1f} GB while {plan.fullest}, and there are "

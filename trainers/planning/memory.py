@@ -160,7 +160,8 @@ def activations(shape: ModelShape, needs: Needs, work: StepWork, setting: Comput
     tokens = _tokens(work)
     layer = _layer(shape, work, setting)
     passing = tokens * (FLOAT * 2 * shape.hidden + setting.compute * 2 * shape.inner)  # gradients inside of a layer
-    head = 0 if needs.scored else _head(shape, work, setting, _LEARNT if needs.writes else 0)
+    copies = _LEARNT if needs.writes else 0
+    head = 0 if needs.scored else _head(shape, work, setting, copies)
     if setting.checkpointing:
         kept = FLOAT * tokens * shape.hidden * shape.layers
         return kept, max(layer, head), max(layer + passing, head)

@@ -31,7 +31,7 @@ class Open:
 
 
 @dataclass(frozen=True)
-class Changed:
+class ChangedRun:
     """A run with some settings other than they were given. ``shared``: by FSDP, which it was not."""
 
     config: TrainConfig
@@ -39,7 +39,7 @@ class Changed:
     settings: Mapping[str, Any]
     shared: bool = False
 
-    def set(self, **settings: Any) -> "Changed":
+    def set(self, **settings: Any) -> "ChangedRun":
         """Return it with these settings as well."""
         config = copy.copy(self.config)
         for name, value in settings.items():
@@ -63,13 +63,13 @@ def _typed(value: Any) -> str:
     return f"'{text}'" if " " in text else text
 
 
-Change = Callable[[Changed, Open], Iterator[Changed]]
+Change = Callable[[ChangedRun, Open], Iterator[ChangedRun]]
 """Yields a run with one thing changed: first a little, and then more of it."""
 
 
 def remedies(config: TrainConfig, device: Device, free: Open, lacking: Lacking) -> list[str]:
     """Return what makes a run fit: each change that does it by itself, or if none does, all that do it together."""
-    start = Changed(config, device, {})
+    start = ChangedRun(config, device, {})
     alone = [fitting for change in _CHANGES if (fitting := _first(change, start, free, lacking))]
     if alone:
         return [str(changed) for changed in alone]
@@ -77,24 +77,24 @@ def remedies(config: TrainConfig, device: Device, free: Open, lacking: Lacking) 
     return list(dict.fromkeys(str(way) for way in ways if way is not None))
 
 
-def _first(change: Change, start: Changed, free: Open, lacking: Lacking) -> Changed | None:
+def _first(change: Change, start: ChangedRun, free: Open, lacking: Lacking) -> ChangedRun | None:
     """Return the least of a change that makes the run fit; None where none does."""
     return next((changed for changed in change(start, free) if not lacking(changed.config, changed.device)), None)
 
 
-def _together(changes: Sequence[Change], start: Changed, free: Open, lacking: Lacking) -> Changed | None:
+def _together(changes: Sequence[Change], start: ChangedRun, free: Open, lacking: Lacking) -> ChangedRun | None:
     """Return the run with as few of ``changes`` as make it fit, those that cost least preferred; None if none do."""
     kept = list(changes)
-    if (found := _all_of(kept, start, free, lacking)) is None:
+    if (fitting := _all_of(kept, start, free, lacking)) is None:
         return None
     for change in reversed(changes):
         fewer = [other for other in kept if other is not change]
         if without := _all_of(fewer, start, free, lacking):
-            kept, found = fewer, without
-    return found
+            kept, fitting = fewer, without
+    return fitting
 
 
-def _all_of(changes: Sequence[Change], start: Changed, free: Open, lacking: Lacking) -> Changed | None:
+def _all_of(changes: Sequence[Change], start: ChangedRun, free: Open, lacking: Lacking) -> ChangedRun | None:
     """Return the run with each of ``changes`` that helps, until it fits; None if it does not."""
     now, least = start, lacking(start.config, start.device)
     for change in changes:
@@ -106,47 +106,47 @@ def _all_of(changes: Sequence[Change], start: Changed, free: Open, lacking: Lack
     return None
 
 
-def _narrow(run: Changed, free: Open) -> Iterator[Changed]:
+def _narrow(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     if not (run.config.bf16 or run.config.fp16):
         yield run.set(bf16=True)
 
 
-def _recomputed(run: Changed, free: Open) -> Iterator[Changed]:
+def _recomputed(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     if free.checkpointing and not run.config.gradient_checkpointing:
         yield run.set(gradient_checkpointing=True)
 
 
-def _fewer_examples(run: Changed, free: Open) -> Iterator[Changed]:
+def _fewer_examples(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     if run.config.per_device_train_batch_size > 1:
         yield run.set(per_device_train_batch_size=1)
 
 
-def _fewer_evaluated(run: Changed, free: Open) -> Iterator[Changed]:
+def _fewer_evaluated(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     if run.config.per_device_eval_batch_size > 1 and not _writes(run):
         yield run.set(per_device_eval_batch_size=1)
 
 
-def _fewer_written(run: Changed, free: Open) -> Iterator[Changed]:
+def _fewer_written(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     if _writes(run) and getattr(run.config, "rollout_batch", 0) > _SLOTS:
         yield run.set(rollout_batch=_SLOTS)
 
 
-def _fewer_checkpoints(run: Changed, free: Open) -> Iterator[Changed]:
+def _fewer_checkpoints(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     if is_kept_by_steps(run.config) and run.config.save_total_limit != 1:
         yield run.set(save_total_limit=1)
 
 
-def _adapters(run: Changed, free: Open) -> Iterator[Changed]:
+def _adapters(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     if free.adapters and not run.config.lora:
         yield run.set(lora=dict(LORA))
 
 
-def _quantized(run: Changed, free: Open) -> Iterator[Changed]:
+def _quantized(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     if free.quantizing and run.config.lora and not run.config.quantize and not run.device.sharded:
         yield run.set(quantize="nf4")
 
 
-def _shared(run: Changed, free: Open) -> Iterator[Changed]:
+def _shared(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     """As many processes as it takes, each with a part of the weights. CPUs of a machine share one memory."""
     if not free.sharing or run.config.quantize or run.device.on_cpu:
         return
@@ -157,7 +157,7 @@ def _shared(run: Changed, free: Open) -> Iterator[Changed]:
         processes *= 2
 
 
-def _shorter(run: Changed, free: Open) -> Iterator[Changed]:
+def _shorter(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     """Fewer tokens: halved until nearly none are left, answers that are written with their prompts."""
     tokens, answer = run.config.max_length, getattr(run.config, "max_new_tokens", 0)
     while tokens // 2 >= _LEAST_TOKENS:
@@ -168,12 +168,12 @@ def _shorter(run: Changed, free: Open) -> Iterator[Changed]:
             yield run.set(max_length=tokens, max_new_tokens=answer)
 
 
-def _no_checkpoints(run: Changed, free: Open) -> Iterator[Changed]:
+def _no_checkpoints(run: ChangedRun, free: Open) -> Iterator[ChangedRun]:
     if is_kept_by_steps(run.config) and not run.config.load_best_model_at_end:
         yield run.set(save_strategy="no")
 
 
-def _writes(run: Changed) -> bool:
+def _writes(run: ChangedRun) -> bool:
     return hasattr(run.config, "rollout_batch")
 
 

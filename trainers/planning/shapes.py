@@ -17,6 +17,8 @@ from transformers import (
     PreTrainedModel,
 )
 
+from transformers.pytorch_utils import Conv1D
+
 from base.errors import InputError
 from critic.local import embedded
 from critic.local.loading import quiet
@@ -71,6 +73,8 @@ class WeightlessModel:
         self.config: PreTrainedConfig = self._empty.config
         self.recomputes = bool(self._empty.supports_gradient_checkpointing)
         """Whether layers can be computed again for the gradient."""
+        self.quantizes = not any(isinstance(layer, Conv1D) for layer in self._empty.modules())
+        """Whether a base in four bits comes back as it was: GPT-2's layers come back with rows for columns."""
 
     def adapters(self, lora: dict[str, Any]) -> int:
         """Return how many numbers LoRA with these settings of `peft.LoraConfig` has. Raises `InputError`.
