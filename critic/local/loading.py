@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -28,6 +29,9 @@ from critic.local import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 _NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights, in other forms
+
+READ_WHOLE = ("fp8", "mxfp4")
+"""Ways of storing weights in few bits that transformers undoes as it reads a folder, where it is asked to."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ def load(
             if quantization is not None:
                 kept = {"quantization_config": quantization, "device_map": {"": device}}
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
+            if dtype == torch.float32 and quantization is None:
+                _as_plain_numbers(config)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, report = auto.from_pretrained(
                 folder,
@@ -92,6 +98,16 @@ def load(
     model.eval()
     torch.nn.Module.to(model, device)
     return Loaded(model, tokenizer, folder, revision(folder))
+
+
+def _as_plain_numbers(config: PreTrainedConfig) -> None:
+    """Have weights that are stored in few bits read as plain numbers, also where a GPU could compute with them.
+
+    That is for kinds of which transformers can do so while it reads: `READ_WHOLE`. What is float32 may be trained.
+    """
+    given: Any = getattr(config, "quantization_config", None)
+    if isinstance(given, dict) and given.get("quant_method") in READ_WHOLE:
+        given["dequantize"] = True
 
 
 def load_classifier(path_or_id: str, dtype: torch.dtype, device: torch.device) -> Loaded:

@@ -1,6 +1,7 @@
 """What a run would refuse once its model is loaded, a dry run refuses before; and what it counts beside the policy."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
 
 from base.errors import InputError
+from critic.local import loading
 from critic.local.loading import default_dtype
 from tests.conftest import unavailable
 from trainers import run
@@ -17,6 +21,7 @@ from trainers.method import load
 from trainers.methods.grpo import GRPOConfig
 from trainers.methods.ppo import PPOConfig
 from trainers.methods.sft import SFTConfig
+from trainers.models import policy as load_policy
 from trainers.planning.dry_run import dry_run
 from trainers.planning.settings import Device
 from trainers.planning.shapes import CONFIG, WeightlessModel
@@ -49,13 +54,7 @@ def test_weights_in_few_bits_are_refused_with_what_can_learn(method: str, folder
         planned(SFTConfig, folder, tmp_path / "out")
     assert "quantize=nf4" in told.value.fix
     with pytest.raises(InputError, match="its weights are quantised"):
-        load_trainee(config)
-
-
-def load_trainee(config: SFTConfig) -> None:
-    from trainers.models import policy
-
-    policy(config)
+        load_policy(config)
 
 
 @pytest.mark.parametrize("method", ["fp8", "mxfp4"])
@@ -63,6 +62,30 @@ def test_weights_that_are_made_plain_as_they_are_read_are_planned_as_such(method
     folder = folders("packed", **SMALL, quantization_config={"quant_method": method})
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": 10}}))
     assert WeightlessModel(str(folder)).shape.stored == 2
+
+
+def test_eight_bits_are_read_as_plain_numbers(policy: Path, tmp_path: Path) -> None:
+    """Weights of linear layers in float8, with a scale for each block of them."""
+    folder, scale = tmp_path / "eight", 0.001
+    shutil.copytree(policy, folder)
+    plain, stored = load_file(policy / "model.safetensors"), {}
+    for name, weight in plain.items():
+        stored[name] = weight.to(torch.bfloat16)
+        if name.endswith("proj.weight"):
+            stored[name] = (weight / scale).clamp(-400, 400).to(torch.float8_e4m3fn)
+            stored[f"{name}_scale_inv"] = torch.full((1, 1), scale)
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    bits = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic", "fmt": "e4m3"}
+    config = json.loads((folder / CONFIG).read_text()) | {"dtype": "bfloat16", "quantization_config": bits}
+    (folder / CONFIG).write_text(json.dumps(config))
+    trainee = load_policy(config_of(SFTConfig, folder, tmp_path / "out"))
+    weights = trainee.model.state_dict()
+    assert all(weight.dtype == torch.float32 for weight in trainee.model.parameters())
+    apart = [float((weights[name] - plain[name].clamp(-0.4, 0.4)).abs().max()) for name in plain if "proj" in name]
+    assert trainee.dtype == torch.bfloat16 and apart and max(apart) < 0.02
+    given = AutoConfig.from_pretrained(folder)
+    loading._as_plain_numbers(given)
+    assert given.quantization_config["dequantize"] is True
 
 
 def test_bits_of_bitsandbytes_are_taken_where_they_are_asked_for(folders: Any, tmp_path: Path) -> None:
@@ -82,7 +105,7 @@ def test_layers_that_four_bits_would_turn_over_are_refused(folders: Any, tmp_pat
     if find_spec("bitsandbytes") is None:
         unavailable("bitsandbytes is not installed, which keeps a base in four bits")
     with pytest.raises(InputError, match="doesn't come back from four bits"):
-        load_trainee(config)
+        load_policy(config)
 
 
 def test_chats_longer_than_the_context_are_refused(folders: Any, tmp_path: Path) -> None:
@@ -179,6 +202,6 @@ def test_the_disk_of_another_machine_is_said_and_not_refused(folders: Any, tmp_p
     said = "\n".join(elsewhere.lines())
     assert "are free" not in said and "each checkpoint after the first two takes 17.98 GB more" in said
     with pytest.raises(InputError, match="GB of disk") as told:
-        dry_run("sft", config, method.plan, method.work, GPU, free=50 * 10**9)
+        dry_run("sft", config, method.plan, method.work, GPU, free=30 * 10**9)
     assert "save_total_limit=1" not in told.value.fix and "save_strategy=no" in told.value.fix
     assert dry_run("sft", config, method.plan, method.work, GPU, free=ROOMY)

@@ -16,7 +16,6 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-
 from transformers.pytorch_utils import Conv1D
 
 from base.errors import InputError

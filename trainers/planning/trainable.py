@@ -7,10 +7,9 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from base.errors import InputError
+from critic.local.loading import READ_WHOLE
 from trainers.config import TrainConfig
 
-_READ_WHOLE = ("mxfp4", "fp8")
-"""Ways of quantising that transformers undoes as it reads a folder."""
 _BITS = "bitsandbytes"
 
 
@@ -46,7 +45,7 @@ def quantized_by(folder: Path) -> str | None:
 def check_whole(folder: Path, config: TrainConfig) -> None:
     """Raise `InputError` for weights that are stored in so few bits that they can't learn."""
     method = quantized_by(folder)
-    if method is None or method in _READ_WHOLE or (method == _BITS and config.quantize):
+    if method is None or method in READ_WHOLE or (method == _BITS and config.quantize):
         return
     packed = "give lora and quantize=nf4; or " if method == _BITS else ""
     raise InputError(
