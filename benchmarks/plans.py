@@ -15,7 +15,7 @@ import trainers
 from trainers import catalogue, config
 from trainers.method import load
 from trainers.planning.dry_run import GIGA, case_of
-from trainers.planning.memory import MemoryPlan
+from trainers.planning.records import MemoryPlan
 from trainers.planning.settings import Device
 
 CONFIGS = Path(trainers.__file__ or "").parent / "configs"
@@ -38,10 +38,18 @@ HEAD = """# Memory of training
 
 `cai train METHOD --config FILE --dry-run` says how much memory and disk a training run needs before anything is loaded
 or written: memory on each device, main memory while loading, and disk space. The model may be a folder that holds
-nothing but a `config.json`. A run that can't fit is refused, and the message says what would fit. By default the plan
-is for this machine and for the way the command was started (for example, under `accelerate launch`).
-`--processes 8 --sharded --device-memory 80` plans for another machine: eight GPUs of 80 GB that shard the weights
-(FSDP).
+nothing but a `config.json`. A run that can't fit is refused, and the message says what would fit: each proposal has
+been planned itself before it is named. By default the plan is for this machine and for the way the command was started
+(for example, under `accelerate launch`); in a container, the container's memory limit counts. The settings of FSDP and
+DeepSpeed are read from the launcher: the stage, offloading, resharding, and whether one process reads the model for
+all. `--processes 8 --sharded --device-memory 80` plans for another machine: eight GPUs of 80 GB that shard the weights
+(FSDP). Its disk and its main memory aren't known; the plan says how much of them the run needs, and refuses nothing
+for them.
+
+The plan counts reward models and judges that run in the same process or on the same machine (`rm:`, `hf:`, `embedded`,
+`vllm:`), with the memory that `kv_gib` gives vLLM. PPO's value model has the size of the reward model that it starts
+from. Weights that are stored in four or eight bits can't be trained, and are refused before anything is loaded, except
+those that transformers turns back into plain numbers (`fp8`, `mxfp4`) and, with `quantize: nf4`, bitsandbytes'.
 
 The plan assumes the largest batch that the settings allow, with every chat as long as `max_length`. Weights are float32
 while they are trained, and matrix products are bfloat16. The arithmetic, with its sources, is in

@@ -24,7 +24,7 @@ from trainers.expected import expect_named
 from trainers.folder import card
 from trainers.folder.card import Made
 from trainers.folder.results import Trained, TrainingCounts
-from trainers.planning.memory import NOTHING, Needs, StepWork
+from trainers.planning.records import NOTHING, Needs, StepWork
 
 C = TypeVar("C", bound=TrainConfig)
 

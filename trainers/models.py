@@ -20,7 +20,7 @@ from transformers import (
 
 from base.errors import InputError
 from critic.local import allocator, embedded
-from critic.local.loading import Loaded, load, positions
+from critic.local.loading import Loaded, load, model_folder, positions
 from critic.local.rewards import FILE, read_manifest
 from trainers import quantized
 from trainers.batches import dropout
@@ -28,6 +28,8 @@ from trainers.batches.dropout import Dropped
 from trainers.config import TrainConfig
 from trainers.folder import finish
 from trainers.planning.settings import is_sharded
+from trainers.planning.shapes import WeightlessModel
+from trainers.planning.trainable import check_context, check_whole
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ def _load(config: TrainConfig, heads: int | None) -> Trainee:
             where=config.model,
             fix="train from a language model, or give the data of the model's groups",
         )
+    check_whole(model_folder(folder), config)
     loaded = _loaded(config, folder, auto, heads)
     model, tokenizer = loaded.model, loaded.tokenizer
-    _check_context(model, config)
+    check_context(positions(model), config)
     if heads is not None and model.config.get_text_config().pad_token_id is None:
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     dropped = {} if config.dropout else dropout.turn_off(model, config.model, config.gradient_checkpointing)
@@ -91,6 +94,8 @@ def _loaded(config: TrainConfig, folder: str, auto: type[Any], heads: int | None
         with _Unheld() if is_sharded() and config.local_process_index else contextlib.nullcontext():
             return load(folder, torch.float32, torch.device("cpu"), None, auto, heads)
     quantized.check("quantize", is_sharded())
+    if not WeightlessModel(folder, heads).quantizes:
+        quantized.refuse_layers(config.model)
     loaded = load(folder, torch.float32, config.device, None, auto, heads, quantized.how())
     quantized.compute_as_asked(loaded.model)
     return loaded
@@ -116,17 +121,6 @@ def _heads(folder: Path) -> tuple[str, ...] | None:
     if not (folder / FILE).is_file():
         return None
     return read_manifest(folder, int(AutoConfig.from_pretrained(folder).num_labels)).heads
-
-
-def _check_context(model: PreTrainedModel, config: TrainConfig) -> None:
-    """Raise `InputError` for a ``max_length`` beyond the positions that the model has."""
-    context = positions(model)
-    if context is not None and config.max_length > context:
-        raise InputError(
-            f"max_length is {config.max_length}; the model's context is {context}",
-            where=config.model,
-            fix=f"max_length={context}",
-        )
 
 
 def _adapted(model: PreTrainedModel, config: TrainConfig, heads: int | None) -> PeftModel:

@@ -24,7 +24,7 @@ from trainers.folder.samples import SHARE, WRITTEN_COSTS, Samples
 from trainers.gate import certified, named
 from trainers.method import Method, Tell
 from trainers.models import Trainee
-from trainers.planning.memory import StepWork
+from trainers.planning.records import StepWork
 from trainers.trainer import TreeTrainer, rows_of
 
 C = TypeVar("C", bound=TrainConfig)

@@ -10,7 +10,7 @@ as it was would be another one.
 import copy
 import types
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +36,21 @@ def check(where: str, sharded: bool) -> None:
         refuse_sharded()
 
 
-def refuse_sharded() -> None:
+def refuse_sharded() -> NoReturn:
     """Raise `InputError`: four bits are packed so that a part of them is no part of the weights."""
     raise InputError(
         "a base in four bits can't be shared out by FSDP or DeepSpeed",
         where="quantize",
         fix="quantize=null, or give --num_processes without --config_file: each GPU then holds the base in four bits",
+    )
+
+
+def refuse_layers(where: str) -> NoReturn:
+    """Raise `InputError`: what is finished would have other weights than were trained."""
+    raise InputError(
+        "its layers are of a kind (Conv1D) that doesn't come back from four bits as it was",
+        where=where,
+        fix="quantize=null",
     )
 
 

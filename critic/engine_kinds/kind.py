@@ -27,7 +27,8 @@ class EngineKind:
     how many tokens it may let a model think beside each limit. ``proves`` says that it finds out when it is opened
     whether its model's branches can be computed together. Without ``whole_trees`` each read of a tree is a
     request of its own, and a shared beginning is paid for each time. ``is_trainable`` says that its target is a model
-    whose weights are on this machine; without a target they are the model that its name is.
+    whose weights are on this machine; without a target they are the model that its name is. ``holds_weights`` says that
+    opening it loads such a model, one that writes or one that judges, onto a device of this machine.
     """
 
     name: str
@@ -44,3 +45,4 @@ class EngineKind:
     is_text: bool = False
     whole_trees: bool = True
     is_trainable: bool = False
+    holds_weights: bool = False

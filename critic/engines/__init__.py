@@ -45,6 +45,11 @@ class Spec:
         return kinds()[self.kind].gives
 
     @property
+    def holds_weights(self) -> bool:
+        """Whether opening it loads a model onto a device of this machine."""
+        return kinds()[self.kind].holds_weights
+
+    @property
     def thinks(self) -> bool | None:
         """Whether its model is to think before it answers; None where the spec leaves that open."""
         said = dict(self.options).get("think")

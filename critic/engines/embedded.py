@@ -32,4 +32,5 @@ ENGINE = EngineKind(
     options=WRITING,
     mode="contrast",
     is_trainable=True,
+    holds_weights=True,
 )

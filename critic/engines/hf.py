@@ -25,4 +25,5 @@ ENGINE = EngineKind(
     options=WRITING,
     proves=True,
     is_trainable=True,
+    holds_weights=True,
 )

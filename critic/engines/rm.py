@@ -29,4 +29,5 @@ ENGINE = EngineKind(
     gives="rewards",
     mode="rm",
     proves=True,
+    holds_weights=True,
 )

@@ -48,4 +48,5 @@ ENGINE = EngineKind(
     options=OPTIONS,
     whole_trees=False,
     is_trainable=True,
+    holds_weights=True,
 )

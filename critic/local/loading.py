@@ -34,6 +34,9 @@ _STRETCHING = ("dynamic", "longrope")
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions")
 _NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights, in other forms
 
+READ_WHOLE = ("fp8", "mxfp4")
+"""Ways of storing weights in few bits that transformers undoes as it reads a folder, where it is asked to."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -70,6 +73,8 @@ def load(
             if quantization is not None:
                 kept = {"quantization_config": quantization, "device_map": {"": device}}
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
+            if dtype == torch.float32 and quantization is None:
+                _as_plain_numbers(config)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, report = auto.from_pretrained(
                 folder,
@@ -120,6 +125,16 @@ def load_tokenizer(path_or_id: str) -> PreTrainedTokenizerBase:
         ) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
+
+
+def _as_plain_numbers(config: PreTrainedConfig) -> None:
+    """Have weights that are stored in few bits read as plain numbers, also where a GPU could compute with them.
+
+    That is for kinds of which transformers can do so while it reads: `READ_WHOLE`. What is float32 may be trained.
+    """
+    given: Any = getattr(config, "quantization_config", None)
+    if isinstance(given, dict) and given.get("quant_method") in READ_WHOLE:
+        given["dequantize"] = True
 
 
 def load_classifier(path_or_id: str, dtype: torch.dtype, device: torch.device) -> Loaded:

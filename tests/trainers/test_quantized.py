@@ -20,7 +20,7 @@ from trainers.methods.dpo import DPOConfig, DPOTrainer
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.methods.reward import RewardConfig, RewardTrainer
 from trainers.planning.dry_run import dry_run
-from trainers.planning.memory import NF4, NOTHING, StepWork
+from trainers.planning.records import NF4, NOTHING, StepWork
 from trainers.planning.settings import Device
 from trainers.planning.shapes import WeightlessModel
 from trainers.run import train
@@ -58,9 +58,11 @@ def test_it_needs_adapters_and_no_sharing(policy: Path, tmp_path: Path) -> None:
         config(policy, tmp_path / "out", quantize="int3")
     eight = Device(10**12, 8, sharded=True)
     with pytest.raises(InputError, match="can't be shared out"):
-        dry_run(
-            "sft", config(policy, tmp_path / "out"), NOTHING, StepWork(examples=1, answers=1, prompt=1, answer=1), eight
-        )
+        dry_run("sft", config(policy, tmp_path / "out"), NOTHING, one_token, eight)
+
+
+def one_token(config: object, processes: int) -> StepWork:
+    return StepWork(examples=1, answers=1, prompt=1, answer=1)
 
 
 def test_the_plan_counts_linear_layers_by_four_bits_and_a_little(policy: Path, tmp_path: Path) -> None:
@@ -68,9 +70,8 @@ def test_the_plan_counts_linear_layers_by_four_bits_and_a_little(policy: Path, t
     shape = WeightlessModel(str(policy)).shape
     linear = 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96)
     assert shape.linear == linear
-    work = StepWork(examples=1, answers=1, prompt=1, answer=1)
     whole, packed = (
-        dry_run("sft", config(policy, tmp_path / "out", quantize=kind), NOTHING, work, Device(10**12), 10**12)
+        dry_run("sft", config(policy, tmp_path / "out", quantize=kind), NOTHING, one_token, Device(10**12), 10**12)
         for kind in (None, "nf4")
     )
     saved = whole.plan.always["weights"] - packed.plan.always["weights"]

@@ -159,6 +159,18 @@ def test_another_run_in_the_folder_is_refused_by_what_differs(tmp_path: Path) ->
         identity.claim(tmp_path, run)
 
 
+def test_a_run_goes_on_in_other_numbers_of_processes_only_where_it_learns_the_same(tmp_path: Path) -> None:
+    run = {"trainer": "dpo", "settings": {"gradient_accumulation_steps": 2}, "data": "d", "parent": {}, "processes": 4}
+    identity.claim(tmp_path / "out", run)
+    identity.claim(tmp_path / "out", run | {"processes": 2, "settings": {"gradient_accumulation_steps": 4}})
+    with pytest.raises(InputError, match="processes was 4, is 2") as told:
+        identity.claim(tmp_path / "out", run | {"processes": 2})
+    assert "in 4 processes" in told.value.fix
+    earlier = {name: value for name, value in run.items() if name != "processes"}
+    identity.claim(tmp_path / "earlier", earlier)
+    identity.claim(tmp_path / "earlier", run)
+
+
 def test_where_it_reports_may_change_and_what_it_learns_may_not(policy: Path, tmp_path: Path) -> None:
     one = config_of(DPOConfig, policy, tmp_path / "a", save_steps=5, logging_steps=3)
     two = config_of(DPOConfig, policy, tmp_path / "b", save_steps=9, report_to="none")

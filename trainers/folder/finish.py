@@ -92,7 +92,7 @@ def check_adapters(model: PeftModel, where: str) -> None:
     inner: Any = model.get_base_model()
     read, written = inner.get_input_embeddings(), inner.get_output_embeddings()
     tables = [_base(table) for table in (read, written) if table is not None]
-    if len(tables) < 2 or tables[0].data_ptr() != tables[1].data_ptr():
+    if len(tables) < 2 or not _are_one(*tables):
         return
     names = {id(table): name for name, table in inner.named_modules()}
     for table in (read, written):
@@ -103,6 +103,11 @@ def check_adapters(model: PeftModel, where: str) -> None:
                 where=where,
                 fix="leave embed_tokens and lm_head out of target_modules and modules_to_save",
             )
+
+
+def _are_one(one: Tensor, other: Tensor) -> bool:
+    """Whether two tables are the same numbers. Those of a model without weights lie nowhere."""
+    return one is other or (not one.is_meta and one.data_ptr() == other.data_ptr())
 
 
 def merge(model: PeftModel, row: Row, where: Path, **how: Any) -> PreTrainedModel:

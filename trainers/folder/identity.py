@@ -52,6 +52,7 @@ def identity(method: str, config: TrainConfig, data: str, revision: str) -> dict
         "settings": settings(config),
         "data": data,
         "parent": {"name": config.model, "revision": revision},
+        "processes": config.world_size,
     }
 
 
@@ -59,11 +60,14 @@ def claim(folder: Path, identity: Mapping[str, Any], file: str = IDENTITY) -> No
     """Take ``folder`` for this run. Raises `InputError` where it holds another one, and says how that differs."""
     if (folder / file).is_file():
         kept = json.loads((folder / file).read_text(encoding="utf-8"))
-        if different := _differences(kept, json.loads(json.dumps(identity))):
+        now = json.loads(json.dumps(identity))
+        if different := _differences(_as_started(kept, now), now):
+            many = kept.get("processes")
+            processes = f", in {many} processes" if many not in (None, now.get("processes")) else ""
             raise InputError(
                 f"it holds another run: {'; '.join(different)}",
                 where=str(folder),
-                fix="choose another folder, or the settings of the run that is there",
+                fix=f"choose another folder, or the settings of the run that is there{processes}",
             )
         return
     expect_folder(folder, file)
@@ -82,6 +86,21 @@ def expect_folder(folder: Path, file: str = IDENTITY) -> None:
         raise InputError("nothing can be written here", where=str(nearest), fix="choose another folder")
 
 
+def _as_started(kept: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return ``kept`` as if it had been started in as many processes as ``now``, where that learns the same.
+
+    A step's examples are dealt out to processes in turn: half as many that add up twice as many batches each learn from
+    the same ones. Runs of earlier versions do not say in how many processes they were started.
+    """
+    if "processes" not in kept:
+        return {**kept, "processes": now.get("processes")}
+    batches = [run["processes"] * run["settings"].get("gradient_accumulation_steps", 1) for run in (kept, now)]
+    if batches[0] != batches[1]:
+        return kept
+    same = {name: now["settings"][name] for name in ("gradient_accumulation_steps",) if name in now["settings"]}
+    return {**kept, "processes": now["processes"], "settings": {**kept["settings"], **same}}
+
+
 def finished(method: str, config: TrainConfig, data: str) -> dict[str, Any] | None:
     """Return the lineage of the run that ``config`` describes, if it is finished, else None.
 
@@ -91,7 +110,10 @@ def finished(method: str, config: TrainConfig, data: str) -> dict[str, Any] | No
     if not (folder / LINEAGE).is_file():
         return None
     lineage: dict[str, Any] = json.loads((folder / LINEAGE).read_text(encoding="utf-8"))
-    claim(folder, identity(method, config, data, lineage["parent"]["revision"]))
+    asked = identity(method, config, data, lineage["parent"]["revision"])
+    if "processes" in lineage:  # a finished run is the same wherever it is asked for
+        asked["processes"] = lineage["processes"]
+    claim(folder, asked)
     return lineage
 
 

@@ -31,7 +31,7 @@ from trainers.batches.inputs import Encode, Examples, Inputs, KeptTree
 from trainers.config import TrainConfig, check_above_zero
 from trainers.folder.disk import saving
 from trainers.offline import Offline
-from trainers.planning.memory import Needs
+from trainers.planning.records import Needs
 from trainers.trainer import TreeTrainer, Watched, accuracies
 
 _KEPT_EVERY = 32

@@ -19,7 +19,7 @@ from trainers.online.mathematics import group_advantage
 from trainers.online.mathematics.group_advantage import RULES, AdvantageRule
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
-from trainers.planning.memory import Needs
+from trainers.planning.records import Needs
 
 _BOUNDS: Bounds = (("clip", 0, False), ("clip_high", 0, False), ("kl_coef", 0, True))
 

@@ -18,7 +18,7 @@ from trainers.online.experience import Siblings
 from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
-from trainers.planning.memory import Needs
+from trainers.planning.records import Needs
 
 _BOUNDS: Bounds = (("beta", 0, False), ("scale", 0, False))
 

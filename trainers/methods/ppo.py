@@ -15,7 +15,7 @@ from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
 from trainers.online.mathematics import policy_gradient
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
-from trainers.planning.memory import Needs
+from trainers.planning.records import Needs
 
 _BOUNDS: Bounds = (
     ("clip", 0, False), ("value_clip", 0, False), ("value_coef", 0, True), ("gamma", 0, True), ("lam", 0, True),

@@ -20,7 +20,7 @@ from trainers.batches.inputs import Examples, Inputs
 from trainers.config import TrainConfig
 from trainers.models import Trainee, reward_model
 from trainers.offline import Offline
-from trainers.planning.memory import Needs
+from trainers.planning.records import Needs
 from trainers.trainer import TreeTrainer, Watched
 
 

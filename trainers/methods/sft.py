@@ -8,7 +8,7 @@ from trainers.batches.examples import Demonstration
 from trainers.batches.inputs import Inputs
 from trainers.config import TrainConfig
 from trainers.offline import Offline
-from trainers.planning.memory import Needs
+from trainers.planning.records import Needs
 from trainers.trainer import TreeTrainer, Watched
 
 

@@ -9,7 +9,7 @@ from trainers.batches.examples import Pair
 from trainers.batches.inputs import Inputs
 from trainers.config import TrainConfig, check_above_zero
 from trainers.offline import Offline
-from trainers.planning.memory import Needs
+from trainers.planning.records import Needs
 from trainers.trainer import TreeTrainer, Watched, accuracies
 
 

@@ -144,7 +144,7 @@ class Adapted(nn.Module):
 
     def __init__(self, base: PreTrainedModel, lora: dict[str, Any], where: str, critic: bool) -> None:
         super().__init__()
-        _check_settings(lora, where)
+        check_settings(lora, where)
         try:
             configs = [LoraConfig(task_type="CAUSAL_LM", **copy.deepcopy(lora)) for _ in (_POLICY, _VALUE)]
             model = get_peft_model(base, configs[0], adapter_name=_POLICY)
@@ -219,7 +219,7 @@ class Adapted(nn.Module):
         return finish.merge(self.model, row, folder, adapter_names=[_POLICY])
 
 
-def _check_settings(lora: Mapping[str, Any], where: str) -> None:
+def check_settings(lora: Mapping[str, Any], where: str) -> None:
     """Raise `InputError` for what is not learnt here, written with, or left out where the base is the reference."""
     if others := [name for name, value in lora.items() if value and name not in _LORA]:
         raise InputError(

@@ -4,14 +4,17 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
 
 from base.errors import InputError
 from critic.chats.chat import Chat
-from critic.local.loading import load_tokenizer
+from critic.engines import parse_spec
+from critic.local.loading import default_dtype, load_tokenizer
 from critic.records import Quarantined
 from trainers import models
 from trainers.config import check_shares
@@ -27,12 +30,13 @@ from trainers.models import Trainee, start_of
 from trainers.online import prompts
 from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
+from trainers.online.models import check_settings
 from trainers.online.prompts import Asks
 from trainers.online.reward_gate import certified_reward
 from trainers.online.scoring import check_sources, expect_sources
-from trainers.planning.memory import StepWork
+from trainers.planning.records import ModelShape, StepWork
 from trainers.planning.settings import is_sharded, refuse_sharded
-from trainers.planning.shapes import WeightlessModel
+from trainers.planning.shapes import CONFIG, WeightlessModel, folder_of
 
 C = TypeVar("C", bound=OnlineConfig)
 
@@ -46,6 +50,7 @@ class Online(Method[C]):
     def work(self, config: C, processes: int) -> StepWork:
         """See `Method.work`. The largest batch has the longest prompts and answers."""
         prompts = max(1, config.prompts_per_step // processes)
+        device = "cpu" if config.use_cpu else "cuda"
         together = min(config.per_device_train_batch_size, prompts)
         return StepWork(
             examples=together,
@@ -54,12 +59,17 @@ class Online(Method[C]):
             answer=config.max_new_tokens,
             accumulates=prompts > together * config.minibatches,
             slots=min(config.rollout_batch, prompts * config.samples_per_prompt),
-            rewards=sum(_reward_weights(spec) for spec in _rewards(config)) * (2 if config.bf16 else 4),
+            rewards=sum(_reward_bytes(spec, device) for spec in _rewards(config)),
+            values=_values(config) if self.plan.critic else 0,
         )
 
     def check(self, config: C) -> None:
         """See `Method.check`: rewards are opened once the policy is loaded and has written samples."""
         check_sources(config)
+        if config.lora:
+            check_settings(config.lora, config.model)
+        if config.max_new_tokens >= config.max_length:
+            refuse_without_prompt(config)
 
     def expect(self, config: C) -> None:
         """See `Method.expect`: what gives rewards is named, too."""
@@ -110,15 +120,43 @@ def _rewards(config: OnlineConfig) -> list[str]:
     return [config.reward, *others, *([config.heldout_reward] if config.heldout_reward else [])]
 
 
-def _reward_weights(spec: str) -> int:
-    """Return the weights of a reward model that is to lie beside the policy; 0 of what answers from elsewhere.
+def _reward_bytes(spec: str, default: str) -> int:
+    """Return the bytes of a model that gives rewards and lies beside the policy; 0 of what answers from elsewhere.
 
-    Raises `InputError` for a reward model that is not here.
+    Raises `InputError` for a model that is not here.
     """
-    kind, _, folder = spec.partition("?")[0].partition(":")
-    if kind != "rm":
+    if spec.startswith(("http://", "https://")):
         return 0
-    return WeightlessModel(folder, heads=1).shape.weights
+    parsed = parse_spec(spec)
+    options = dict(parsed.options)
+    place = torch.device(options.get("device", default))
+    if not parsed.holds_weights or place.type != default:
+        return 0
+    each = getattr(torch, options.get("dtype", ""), default_dtype(place)).itemsize
+    weights = _shape(parsed.target or parsed.kind, parsed.gives == "rewards").weights
+    return each * weights + (int(options.get("kv_gib", "0")) << 30)
+
+
+def _values(config: OnlineConfig) -> int:
+    """Return the weights of the model of values, where it may begin as the reward model; else 0.
+
+    It does if that reads the same tokens. A configuration says how many those are, and no more.
+    """
+    kind, _, folder = config.reward.partition("?")[0].partition(":")
+    if kind != "rm" or config.lora:
+        return 0
+    rewards = _shape(folder, True)
+    return rewards.weights if rewards.vocabulary == _shape(config.model, False).vocabulary else 0
+
+
+def _shape(model: str, scored: bool) -> ModelShape:
+    """Return a model's shape; it is read once for each time that its configuration has been written."""
+    return _shape_of(model, scored, (folder_of(model) / CONFIG).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _shape_of(model: str, scored: bool, written: int) -> ModelShape:
+    return WeightlessModel(model, heads=1 if scored else None).shape
 
 
 def _save(trainer: OnlineTrainer, trainee: Trainee, folder: Path) -> tuple[PreTrainedModel, Saved]:
@@ -141,15 +179,20 @@ def load_policy(config: OnlineConfig) -> Trainee:
     return models.policy(plain)
 
 
+def refuse_without_prompt(config: OnlineConfig) -> NoReturn:
+    """Raise `InputError`: answers take all the tokens that a chat may have."""
+    raise InputError(
+        f"max_length is {config.max_length}, and max_new_tokens {config.max_new_tokens}: no prompt fits",
+        where="max_length",
+        fix=f"max_length={config.max_length + config.max_new_tokens}",
+    )
+
+
 def read_prompts(config: OnlineConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[Asks, Asks | None]:
     """Read the prompts to train on, and those held out, if any. Raises `InputError`."""
     longest = config.max_length - config.max_new_tokens
     if longest < 1:
-        raise InputError(
-            f"max_length is {config.max_length}, and max_new_tokens {config.max_new_tokens}: no prompt fits",
-            where="max_length",
-            fix=f"max_length={config.max_length + config.max_new_tokens}",
-        )
+        refuse_without_prompt(config)
     chat = Chat(tokenizer, config.model)
     asks = prompts.read(config.data, chat, longest)
     if config.eval_data:

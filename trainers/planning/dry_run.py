@@ -4,6 +4,7 @@ The largest batch counts that the settings allow: every answer as long as ``max_
 """
 
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,25 +12,61 @@ from typing import Any
 from base.errors import InputError
 from trainers import quantized
 from trainers.config import TrainConfig
-from trainers.planning.memory import MemoryPlan, Needs, StepWork
-from trainers.planning.remedies import LORA, Case, remedies
-from trainers.planning.settings import Device, refuse_sharded, setting_of
-from trainers.planning.shapes import WeightlessModel
+from trainers.planning.memory import plan as plan_of
+from trainers.planning.records import ComputeSetting, MemoryPlan, ModelShape, Needs, StepWork
+from trainers.planning.remedies import LORA, Open, remedies
+from trainers.planning.settings import Device, is_bounded, refuse_sharded, setting_of
+from trainers.planning.shapes import WeightlessModel, folder_of
+from trainers.planning.trainable import check_context, check_whole
 
 GIGA = 10**9
+_NOTHING = "nothing that can be set here makes it fit; take a smaller model, or devices with more memory"
 _ELSEWHERE = (
     "OpenRLHF or verl, which shard policy, reference and rollouts, take this service's rewards: docs/TRAINING.md"
 )
 
 
 @dataclass(frozen=True)
+class Case:
+    """A run, as the arithmetic sees it."""
+
+    shape: ModelShape
+    needs: Needs
+    work: StepWork
+    setting: ComputeSetting
+
+    @property
+    def plan(self) -> MemoryPlan:
+        """What it takes."""
+        return plan_of(self.shape, self.needs, self.work, self.setting)
+
+
+@dataclass(frozen=True)
 class PlannedTraining:
-    """What a run takes, and what there is. ``free`` are the bytes of the disk that ``output_dir`` is on."""
+    """What a run takes, and what there is. ``free`` are the bytes of the disk that ``output_dir`` is on.
+
+    ``bounded``: it is known how many checkpoints there will be.
+    """
 
     method: str
     plan: MemoryPlan
     device: Device
     free: int
+    bounded: bool = True
+
+    @property
+    def main(self) -> int:
+        """The most main memory that the processes of one machine take together, beside their devices'."""
+        plan, beside = self.plan, self.device.beside
+        return plan.host + (beside - 1) * plan.others + beside * plan.offloaded
+
+    @property
+    def lacks(self) -> int:
+        """How many bytes are missing: of a device's memory, of main memory and of the disk; 0 where it fits."""
+        lacks = max(0, self.plan.peak - self.device.memory)
+        if self.device.main is not None:
+            lacks += max(0, self.main - self.device.main)
+        return lacks if self.device.elsewhere else lacks + max(0, self.plan.written - self.free)
 
     def lines(self) -> list[str]:
         """Return it for a person to read: a line a part, in GB of 10^9 bytes."""
@@ -43,10 +80,25 @@ class PlannedTraining:
         text += [f"  {name:<34} {size / GIGA:>9,.2f} GB  {when}".rstrip() for name, size, when in rows]
         text.append(f"at most {plan.peak / GIGA:,.2f} GB of {device.memory / GIGA:,.2f}, while {plan.fullest}")
         if plan.host:
-            where = "the first process of a machine" if device.sharded else "each process"
-            text.append(f"main memory while loading: {plan.host / GIGA:,.2f} GB in {where}")
+            others = f", and {plan.others / GIGA:,.2f} GB in each other" if plan.others and device.processes > 1 else ""
+            text.append(
+                f"main memory while loading and saving: {plan.host / GIGA:,.2f} GB in the first process of a machine"
+                f"{others}"
+            )
+        if plan.offloaded:
+            text.append(f"main memory of what is kept off the devices: {plan.offloaded / GIGA:,.2f} GB in each process")
         files = ", ".join(f"{name} {size / GIGA:,.2f} GB" for name, size in plan.disk.items() if size)
-        return [*text, f"disk: {files}; {self.free / GIGA:,.2f} GB are free"]
+        room = "" if device.elsewhere else f"; {self.free / GIGA:,.2f} GB are free"
+        text.append(f"disk: {files}{room}")
+        if not self.bounded:
+            text.append(
+                f"without save_total_limit, each checkpoint after the first two takes {self._each:,.2f} GB more"
+            )
+        return text
+
+    @property
+    def _each(self) -> float:
+        return self.plan.disk["checkpoints"] / 2 / GIGA
 
     def facts(self) -> dict[str, Any]:
         """Return it as plain JSON, in bytes."""
@@ -60,19 +112,37 @@ class PlannedTraining:
             "peak": plan.peak,
             "memory": device.memory,
             "host": plan.host,
+            "host_of_others": plan.others,
+            "offloaded": plan.offloaded,
             "disk": dict(plan.disk),
             "free": self.free,
         }
 
 
+Work = Callable[[Any, int], StepWork]
+"""What a method puts through its model under a config, in each of so many processes: `trainers.method.Method.work`."""
+
+
 def case_of(config: TrainConfig, needs: Needs, work: StepWork, device: Device) -> Case:
     """Return what ``config`` comes to. Raises `InputError` for models that are not here, or can't be read."""
-    model = WeightlessModel(config.model, 1 if needs.scored else None)
-    proposed = _proposed(model, config)
-    if needs.critic and proposed:  # another set, and a row with a bias that gives the values
-        proposed = 2 * proposed + model.shape.hidden + 1
-    setting = setting_of(config, device, None if config.lora is None else proposed)
-    return Case(model.shape, needs, work, setting, proposed)
+    return _case(_Subject(config, needs), config, work, device)
+
+
+class _Subject:
+    """The model of a run, read once, and the adapters that it has or could have."""
+
+    def __init__(self, config: TrainConfig, needs: Needs) -> None:
+        self.needs = needs
+        check_whole(folder_of(config.model), config)
+        self.model = WeightlessModel(config.model, 1 if needs.scored else None)
+        self.proposed = _proposed(self.model, config)
+        if needs.critic and self.proposed:  # another set, and a row with a bias that gives the values
+            self.proposed = 2 * self.proposed + self.model.shape.hidden + 1
+
+
+def _case(subject: _Subject, config: TrainConfig, work: StepWork, device: Device) -> Case:
+    setting = setting_of(config, device, None if config.lora is None else subject.proposed)
+    return Case(subject.model.shape, subject.needs, work, setting)
 
 
 def _proposed(model: WeightlessModel, config: TrainConfig) -> int:
@@ -89,7 +159,7 @@ def _proposed(model: WeightlessModel, config: TrainConfig) -> int:
 
 
 def dry_run(
-    method: str, config: TrainConfig, needs: Needs, work: StepWork, device: Device, free: int | None = None
+    method: str, config: TrainConfig, needs: Needs, work: Work, device: Device, free: int | None = None
 ) -> PlannedTraining:
     """Return what a run takes, if it fits. Raises `InputError` where it does not, and says what would.
 
@@ -99,35 +169,55 @@ def dry_run(
         refuse_sharded(method)
     if config.quantize is not None and device.sharded:
         quantized.refuse_sharded()
-    case = case_of(config, needs, work, device)
+    subject = _Subject(config, needs)
+    if config.quantize is not None and not subject.model.quantizes:
+        quantized.refuse_layers(config.model)
+    check_context(subject.model.positions, config)
     there = _free(Path(config.output_dir or ".")) if free is None else free
-    return checked(PlannedTraining(method, case.plan, device, there), case, config)
+    case = _case(subject, config, work(config, device.processes), device)
+    planned = PlannedTraining(method, case.plan, device, there, is_bounded(config))
+    if not planned.lacks:
+        return planned
+
+    def lacking(changed: TrainConfig, on: Device) -> int:
+        plan = _case(subject, changed, work(changed, on.processes), on).plan
+        return PlannedTraining(method, plan, on, there).lacks
+
+    shape = subject.model.shape
+    open_to = Open(
+        adapters=subject.proposed > 0,
+        checkpointing=subject.model.recomputes,
+        quantizing=shape.linear > 0 and subject.model.quantizes,
+        sharing=not needs.writes,
+    )
+    raise _refusal(planned, config, remedies(config, device, open_to, lacking), needs.writes)
 
 
-def checked(planned: PlannedTraining, case: Case, config: TrainConfig) -> PlannedTraining:
-    """Return ``planned`` if it fits. Raises `InputError` where it does not."""
+def _refusal(planned: PlannedTraining, config: TrainConfig, ways: Sequence[str], writes: bool) -> InputError:
+    """Return what is said of a run that lacks memory, or room on the disk."""
     plan, device = planned.plan, planned.device
+    fix = _NOTHING + (f". {_ELSEWHERE}" if writes else "")
+    if ways:
+        fix = f"it fits with {'; or with '.join(ways)}"
     if plan.peak > device.memory:
-        ways = remedies(case, device.memory)
-        elsewhere = f"nothing that can be set here makes it fit; take a smaller model{_or(case.needs.writes)}"
-        raise InputError(
+        return InputError(
             f"{planned.method} takes {plan.peak / GIGA:,.1f} GB while {plan.fullest}, and there are "
             f"{device.memory / GIGA:,.1f} GB: {_largest(plan)}",
             where=config.model,
-            fix=f"it fits with {'; or with '.join(ways)}" if ways else elsewhere,
+            fix=fix,
         )
-    if plan.written > planned.free:
-        raise InputError(
-            f"checkpoints and model take {plan.written / GIGA:,.1f} GB of disk, and {planned.free / GIGA:,.1f} GB "
-            "are free",
-            where=config.output_dir or "",
-            fix="save_total_limit=1, or lora, or another output_dir",
+    if planned.main > (device.main or planned.main):
+        return InputError(
+            f"{planned.method} takes {planned.main / GIGA:,.1f} GB of main memory, of all processes of a machine "
+            f"together, to load the model or to save it, and there are {(device.main or 0) / GIGA:,.1f} GB",
+            where=config.model,
+            fix=fix,
         )
-    return planned
-
-
-def _or(writes: bool) -> str:
-    return f". {_ELSEWHERE}" if writes else ", or more processes"
+    return InputError(
+        f"checkpoints and model take {plan.written / GIGA:,.1f} GB of disk, and {planned.free / GIGA:,.1f} GB are free",
+        where=config.output_dir or "",
+        fix=f"{f'{fix}; or with' if ways else 'take'} an output_dir where there is room",
+    )
 
 
 def _largest(plan: MemoryPlan) -> str:

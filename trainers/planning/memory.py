@@ -9,15 +9,12 @@ layers, a residual stream in float32, and under autocast a copy of its input in 
 Sizes are in numbers (weights, features, tokens), results in bytes of one device, but for the disk.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-FLOAT = 4
-"""Bytes of a number in float32."""
+from trainers.planning.records import FLOAT, ComputeSetting, MemoryPlan, ModelShape, Needs, StepWork
+
 OVERHEAD = 150_000_000
 """Bytes: what libraries and kernels take once they run. Measured: see `benchmarks.memory`."""
-NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
-"""Bytes: four bits, and of each 64 numbers a scale in a byte, and of each 256 scales one in float32 (QLoRA's)."""
 _BLOCK = 128
 """Tokens: the cache of keys and values grows by so many (`critic.local.trees.kv_cache`)."""
 _PREFILL = 4096
@@ -29,132 +26,21 @@ _DRAWN = 3
 _READ = 4
 """The same while log-probabilities and entropies are read: logits, log-softmax, exponentials, and their product."""
 _LEARNT = 3
-"""The same while a loss goes backward: log-softmax, its gradient, and that of the logits."""
+"""The same while a loss with an entropy goes backward: log-softmax, its gradient, and that of the logits."""
+WIDENED_AT_ONCE = 1 << 20
+"""Numbers of logits that are made float32 at a time on a CPU where log-probabilities alone are read; elsewhere all.
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelShape:
-    """What the arithmetic needs of a model. All are counts of numbers but ``layers`` and ``stored``.
-
-    ``multiplied`` are the weights of linear layers, the output's table included; ``layer`` are those of the largest
-    layer, ``embedding`` those of the input's table, and ``table`` those of the output's: they are counted once where
-    both are one (``tied``). ``queries`` and ``keys`` are what a token has of them in one layer, ``inner`` the features
-    between a layer's two products, of all experts that a token goes to. ``stored`` are the bytes of a number in the
-    model's folder, and ``linear`` the weights that QLoRA keeps in four bits.
-    """
-
-    weights: int
-    multiplied: int
-    layer: int
-    embedding: int
-    table: int
-    tied: bool
-    layers: int
-    hidden: int
-    queries: int
-    keys: int
-    inner: int
-    vocabulary: int
-    stored: float = 2
-    linear: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """What a training method needs, beside a model that learns. A method says it of itself.
-
-    ``answers`` is how many a prompt of its rows has, ``scored`` that rewards are read instead of the vocabulary's
-    logits, and ``compared`` that answers are compared with what the model said of them before the first step, which is
-    computed once and kept on the disk. ``reference`` is a frozen copy, ``critic`` a model of values, ``writes`` a copy
-    that writes the answers: adapters share one base for the first two.
-    """
-
-    answers: int = 1
-    scored: bool = False
-    compared: bool = False
-    reference: bool = False
-    critic: bool = False
-    writes: bool = False
-
-
-NOTHING = Needs()
-"""What a method needs that says nothing else."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepWork:
-    """What a method puts through its model: ``examples`` prompts at a time, with ``answers`` each, in tokens.
-
-    ``slots`` answers are written at a time, ``rewards`` are the bytes of other models on the device, and ``evaluated``
-    the tokens of a row that nothing is learnt from: of references, and of an evaluation.
-    ``accumulates``: whether a step's gradient is added up over several such batches.
-    """
-
-    examples: int
-    answers: int
-    prompt: int
-    answer: int
-    packed: bool = True
-    accumulates: bool = False
-    slots: int = 0
-    rewards: int = 0
-    evaluated: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComputeSetting:
-    """How it is computed. ``adapters`` are the numbers of LoRA's; None where all weights learn.
-
-    ``frozen`` are the bytes of a number in a frozen base's linear layers: `NF4` where it is quantised.
-    ``compute`` are the bytes of a number in matrix products, ``optimizer`` the bytes that the optimiser keeps of each
-    weight that learns. ``on_cpu``: attention copies a prompt's keys for each of its answers there, and the finished
-    model is read again into the same memory.
-    """
-
-    adapters: int | None = None
-    frozen: float = FLOAT
-    compute: int = 2
-    optimizer: float = 8
-    checkpointing: bool = False
-    processes: int = 1
-    sharded: bool = False
-    on_cpu: bool = False
-    checkpoints: int = 3
-
-
-@dataclass(frozen=True)
-class MemoryPlan:
-    """Bytes by name: what is there ``always``, what each of the ``phases`` adds, and what is written to ``disk``."""
-
-    always: Mapping[str, int]
-    phases: Mapping[str, Mapping[str, int]]
-    disk: Mapping[str, int]
-    host: int = field(default=0)
-    """Main memory of one process, beside a device's, for loading the model."""
-
-    @property
-    def peak(self) -> int:
-        """The most that a device needs at a time."""
-        return sum(self.always.values()) + max(sum(parts.values()) for parts in self.phases.values())
-
-    @property
-    def fullest(self) -> str:
-        """The phase that needs the most."""
-        return max(self.phases, key=lambda name: sum(self.phases[name].values()))
-
-    @property
-    def written(self) -> int:
-        """The most that lies on the disk at a time."""
-        return sum(self.disk.values())
+See `critic.local.trees.normaliser`.
+"""
 
 
 def plan(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting) -> MemoryPlan:
     """Return what a run takes on each of its devices."""
-    learnt = _learnt(shape, needs, setting)
+    learnt = _learnt(shape, needs, work, setting)
     learning = _learning(shape, needs, work, setting, learnt)
     phases = {"learning": learning}
     if work.evaluated:
-        phases["evaluating"] = {"activations": _passing(shape, setting, work.evaluated)}
+        phases["evaluating"] = {"activations": _evaluating(shape, needs, work, setting)}
     if needs.writes:
         phases["writing"] = _writing(shape, work, setting)
         phases["scoring"] = _scoring(shape, work, setting)
@@ -163,15 +49,20 @@ def plan(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSettin
         if setting.frozen < FLOAT:
             phases["saving"]["the finished model"] = FLOAT * shape.weights
     return MemoryPlan(
-        _always(shape, needs, work, setting, learnt), phases, _disk(shape, setting, learnt), _host(shape, setting)
+        _always(shape, needs, work, setting, learnt),
+        phases,
+        _disk(shape, setting, learnt),
+        _host(shape, setting),
+        _read(shape, setting),
+        _offloaded(shape, setting, learnt),
     )
 
 
-def _learnt(shape: ModelShape, needs: Needs, setting: ComputeSetting) -> int:
+def _learnt(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting) -> int:
     """Return how many numbers learn."""
     if setting.adapters is not None:
         return setting.adapters
-    return shape.weights + (_values(shape) if needs.critic else 0)
+    return shape.weights + (max(_values(shape), work.values) if needs.critic else 0)
 
 
 def _values(shape: ModelShape) -> int:
@@ -179,22 +70,40 @@ def _values(shape: ModelShape) -> int:
     return shape.weights - (0 if shape.tied else shape.table) + shape.hidden + 1
 
 
-def _shards(setting: ComputeSetting) -> int:
-    return setting.processes if setting.sharded else 1
+def _share(size: float, setting: ComputeSetting, stage: int) -> int:
+    """Return a process's part of what is shared out from ``stage`` on."""
+    return -(-int(size) // (setting.processes if setting.stage >= stage else 1))
 
 
-def _share(size: float, setting: ComputeSetting) -> int:
-    return -(-int(size) // _shards(setting))
-
-
-def _always(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting, learnt: int) -> dict[str, int]:
+def _weights(shape: ModelShape, setting: ComputeSetting, learnt: int) -> int:
+    """Return the bytes of all weights that are trained, or that adapters are put on."""
     frozen = setting.adapters is not None
     weights = FLOAT * (shape.weights + learnt if frozen else learnt)
     if frozen:
         weights -= int((FLOAT - setting.frozen) * shape.linear)
+    return weights
+
+
+def _optimiser(shape: ModelShape, setting: ComputeSetting, learnt: int) -> int:
+    """Return the bytes of the optimiser in one process. DeepSpeed's stages below 3 keep the float32 weights in it."""
+    master = FLOAT * learnt if 0 < setting.stage < 3 and setting.compute < FLOAT else 0
+    return _share(master + _states(shape, setting, learnt), setting, 1)
+
+
+def _states(shape: ModelShape, setting: ComputeSetting, learnt: int) -> float:
+    """Return the bytes of what the optimiser keeps of all weights that learn."""
+    tables = shape.embedding if setting.wide_tables and setting.adapters is None else 0
+    return setting.optimizer * (learnt + (FLOAT - 1) * tables)
+
+
+def _always(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting, learnt: int) -> dict[str, int]:
+    frozen = setting.adapters is not None
+    weights = _weights(shape, setting, learnt)
+    if 0 < setting.stage < 3:  # DeepSpeed computes with whole weights in the narrow type
+        weights = weights * setting.compute // FLOAT
     return {
-        "weights": _share(weights, setting),
-        "optimiser": _share(setting.optimizer * learnt, setting),
+        "weights": 0 if setting.offloads == "all" else _share(weights, setting, 3),
+        "optimiser": 0 if setting.offloads != "nothing" else _optimiser(shape, setting, learnt),
         "references": FLOAT * shape.weights if needs.reference and not frozen else 0,
         "rollouts: the copy that writes": setting.compute * shape.weights if needs.writes else 0,
         "reward models": work.rewards,
@@ -207,7 +116,7 @@ def _learning(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeS
 
     Gradients appear as activations go, so both are never there in full, unless earlier batches have left theirs.
     """
-    gradients = _share(FLOAT * learnt, setting)
+    gradients = 0 if setting.offloads != "nothing" else _share(FLOAT * learnt, setting, 2)
     copied = gradients if setting.processes > 1 and not setting.sharded and not needs.writes else 0  # DDP's buckets
     left = gradients if work.accumulates or needs.critic else 0
     kept, forth, back = activations(shape, needs, work, setting)
@@ -215,7 +124,7 @@ def _learning(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeS
     passes = [("activations", kept + casts[0] + forth), ("activations", kept + casts[1] + back)]
     own = FLOAT * shape.table if setting.adapters is None else 0  # the output's, which is there first
     during = max(passes, key=lambda part: part[1])[1]
-    first = max(left, _share(own, setting))
+    first = max(left, min(gradients, _share(own, setting, 2)))
     if first + during >= gradients:
         return {"gradients": first + copied, "activations": during}
     return {"gradients": gradients + copied, "activations": 0}
@@ -227,13 +136,15 @@ def _casts(shape: ModelShape, setting: ComputeSetting) -> tuple[int, int]:
     Autocast keeps its copies of weights that learn until the forward pass is over, and the graph keeps all that it
     needs; with gradient checkpointing that is one layer's. FSDP gathers two layers at a time, and the tables.
     """
-    if setting.sharded:
+    if setting.stage == 3:
         gathered = setting.compute * (2 * shape.layer + shape.embedding + (0 if shape.tied else shape.table))
+        if setting.shared.stays_gathered:
+            gathered = setting.compute * shape.weights
         return gathered, gathered + FLOAT * shape.layer
     if setting.frozen < FLOAT:  # made whole for one product at a time, and again for its gradient
         matrix = setting.compute * max(shape.layer, shape.table)
         return matrix, matrix
-    if setting.compute == FLOAT:
+    if setting.compute == FLOAT or setting.stage:  # what DeepSpeed computes with is narrow already
         return 0, 0
     one, everything = setting.compute * (shape.layer + shape.table), setting.compute * shape.multiplied
     if not setting.checkpointing:
@@ -249,7 +160,8 @@ def activations(shape: ModelShape, needs: Needs, work: StepWork, setting: Comput
     tokens = _tokens(work)
     layer = _layer(shape, work, setting)
     passing = tokens * (FLOAT * 2 * shape.hidden + setting.compute * 2 * shape.inner)  # gradients inside of a layer
-    head = 0 if needs.scored else _head(shape, work, setting, _LEARNT)
+    copies = _LEARNT if needs.writes else 0
+    head = 0 if needs.scored else _head(shape, work, setting, copies)
     if setting.checkpointing:
         kept = FLOAT * tokens * shape.hidden * shape.layers
         return kept, max(layer, head), max(layer + passing, head)
@@ -282,12 +194,18 @@ def _layer(shape: ModelShape, work: StepWork, setting: ComputeSetting) -> int:
     return tokens * (norms + inputs + attended + between) + keys * setting.compute * (wide + shape.keys)
 
 
-def _head(shape: ModelShape, work: StepWork, setting: ComputeSetting, copies: int) -> int:
-    """Return what reading log-probabilities takes, a slice of logits at a time; a padded row has all of its logits."""
-    targets = work.examples * work.answers * work.answer
-    logits = min(targets * shape.vocabulary, max(LOGITS_AT_ONCE, shape.vocabulary))
-    whole = 0 if work.packed else 2 * setting.compute * _tokens(work) * shape.vocabulary
-    return whole + logits * (FLOAT * copies + setting.compute)
+def _head(shape: ModelShape, work: StepWork, setting: ComputeSetting, copies: int, learnt: bool = True) -> int:
+    """Return what reading log-probabilities takes, a slice of logits at a time; a padded row has all of its logits.
+
+    Their gradient is in the type of the logits. ``copies``: in float32, where entropies are read as well.
+    """
+    numbers = (_tokens(work) if not work.packed else work.examples * work.answers * work.answer) * shape.vocabulary
+    if work.packed:
+        numbers = min(numbers, max(LOGITS_AT_ONCE, shape.vocabulary))
+    if work.packed and copies:
+        return numbers * (FLOAT * copies + setting.compute)
+    times = (1 if work.packed else 2) * (1 + learnt)  # padded: logits of all tokens, and of those that are read
+    return numbers * setting.compute * times + FLOAT * (min(numbers, WIDENED_AT_ONCE) if setting.on_cpu else numbers)
 
 
 def _writing(shape: ModelShape, work: StepWork, setting: ComputeSetting) -> dict[str, int]:
@@ -304,6 +222,14 @@ def _scoring(shape: ModelShape, work: StepWork, setting: ComputeSetting) -> dict
     return {"activations": _passing(shape, setting, _tokens(work)) + _head(shape, work, setting, _READ)}
 
 
+def _evaluating(shape: ModelShape, needs: Needs, work: StepWork, setting: ComputeSetting) -> int:
+    """Return what a row takes that nothing is learnt from, and what is read of its answers."""
+    row = replace(work, examples=1, answers=1, prompt=0, answer=work.evaluated)
+    return _passing(shape, setting, work.evaluated) + (
+        0 if needs.scored else _head(shape, row, setting, 0, learnt=False)
+    )
+
+
 def _passing(shape: ModelShape, setting: ComputeSetting, tokens: int) -> int:
     """Return what a pass without a gradient takes: one layer at a time, and casts of weights."""
     return _within(shape, setting, tokens) + _casts(shape, setting)[0]
@@ -316,16 +242,35 @@ def _within(shape: ModelShape, setting: ComputeSetting, tokens: int) -> int:
 
 def _disk(shape: ModelShape, setting: ComputeSetting, learnt: int) -> dict[str, int]:
     """Return what is written: checkpoints of what learns and of its optimiser, and the finished model."""
-    one = int((FLOAT + setting.optimizer) * learnt)
+    one = int(FLOAT * learnt + _states(shape, setting, learnt))
     finished = int(shape.stored * shape.weights) + (FLOAT * learnt if setting.adapters is not None else 0)
     return {"checkpoints": setting.checkpoints * one, "the finished model": finished}
 
 
 def _host(shape: ModelShape, setting: ComputeSetting) -> int:
-    """Return the main memory of loading: a process that reads the model holds the whole in float32.
+    """Return the most main memory of a machine's first process, which reads the model and writes the finished one.
 
-    By FSDP that is the first of a machine, and the others receive their part.
-
-    A base in four bits goes to the device at once, and in the end comes back whole, for its adapters to be added.
+    It holds the whole in float32 when it has read it. What was shared out is gathered in float32 to be written, beside
+    a copy in the type that it is written in. A base in four bits goes to the device at once, and comes back whole in
+    the end, for its adapters to be added; it is there then while the finished model is read again.
     """
-    return 0 if setting.on_cpu else FLOAT * shape.weights
+    if setting.on_cpu:
+        return 0
+    if setting.frozen < FLOAT:
+        return 2 * FLOAT * shape.weights
+    return FLOAT * shape.weights + (int(shape.stored * shape.weights) if setting.stage == 3 else 0)
+
+
+def _read(shape: ModelShape, setting: ComputeSetting) -> int:
+    """Return the main memory of each other process while it loads: nothing where it receives its part."""
+    if setting.on_cpu or setting.frozen < FLOAT or (setting.sharded and setting.shared.one_reads):
+        return 0
+    return FLOAT * shape.weights
+
+
+def _offloaded(shape: ModelShape, setting: ComputeSetting, learnt: int) -> int:
+    """Return what each process keeps in main memory, because its device is not to."""
+    if setting.offloads == "nothing":
+        return 0
+    weights = _share(_weights(shape, setting, learnt), setting, 3) if setting.offloads == "all" else 0
+    return weights + _share(FLOAT * learnt, setting, 2) + _optimiser(shape, setting, learnt)

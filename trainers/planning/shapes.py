@@ -1,13 +1,14 @@
 """Reads a model's shape off its configuration: no weight is read, and nothing is fetched."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -15,12 +16,14 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.pytorch_utils import Conv1D
 
 from base.errors import InputError
 from critic.local import embedded
-from critic.local.loading import first_line, quiet
-from trainers.folder.finish import stored_dtype
-from trainers.planning.memory import ModelShape
+from critic.local.loading import positions, quiet
+from trainers.folder.finish import check_adapters, stored_dtype
+from trainers.planning.records import ModelShape
+from trainers.planning.trainable import quantized_by
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 _INNER = ("intermediate_size", "ffn_dim", "n_inner")
@@ -66,6 +69,12 @@ class WeightlessModel:
         self._empty = _empty(self._folder, model, heads)
         self._task = "CAUSAL_LM" if heads is None else "SEQ_CLS"
         self.shape = _shape(self._empty, self._folder)
+        self.config: PreTrainedConfig = self._empty.config
+        self.positions = positions(self._empty)
+        self.recomputes = bool(self._empty.supports_gradient_checkpointing)
+        """Whether layers can be computed again for the gradient."""
+        self.quantizes = not any(isinstance(layer, Conv1D) for layer in self._empty.modules())
+        """Whether a base in four bits comes back as it was: GPT-2's layers come back with rows for columns."""
 
     def adapters(self, lora: dict[str, Any]) -> int:
         """Return how many numbers LoRA with these settings of `peft.LoraConfig` has. Raises `InputError`.
@@ -73,11 +82,14 @@ class WeightlessModel:
         It may be asked once: the adapters stay.
         """
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PEFT's, of what it decides itself: the run gives them
                 adapted = get_peft_model(self._empty, LoraConfig(task_type=self._task, **lora))
         except (TypeError, ValueError) as error:
             fix = "lora takes the settings of peft.LoraConfig"
             raise InputError(f"lora: {error}", where=self._where, fix=fix) from error
+        assert isinstance(adapted, PeftModel)
+        check_adapters(adapted, self._where)
         return sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
 
 
@@ -89,8 +101,11 @@ def _empty(folder: Path, where: str, heads: int | None) -> PreTrainedModel:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
             model = auto.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]  # untyped there
     except Exception as error:  # configurations and models of others raise anything
-        fix = f"its {CONFIG} has to be of a type that transformers knows"
-        raise InputError(f"no model can be made of it: {first_line(error)}", where=where, fix=fix) from error
+        what = "language models" if heads is None else "reward models (its sequence classifiers)"
+        fix = f"its {CONFIG} has to be whole, and of a type that transformers makes {what} of"
+        lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+        said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+        raise InputError(f"no model can be made of it: {said}", where=where, fix=fix) from error
     assert isinstance(model, PreTrainedModel)
     return model
 
@@ -104,10 +119,8 @@ def _shape(model: PreTrainedModel, folder: Path) -> ModelShape:
     linear = sum(_numel(layer) for layer in model.modules() if isinstance(layer, torch.nn.Linear))
     matrices = sum(weight.numel() for weight in model.parameters() if weight.dim() > 1)
     hidden, heads = _needed(config, "hidden_size"), _largest(config, "num_attention_heads", "num_heads")
-    size = 0 if heads is None else _largest(config, "head_dim") or hidden // heads
-    keyed = _largest(config, "num_key_value_heads") or heads
     # Layers that keep a state instead of keys and values are taken to hold as much as they are wide.
-    queries, keys = (hidden, hidden) if heads is None else (heads * size, (keyed or heads) * size)
+    queries, keys = (hidden, hidden) if heads is None else _attended(config, heads, hidden)
     return ModelShape(
         weights=weights,
         multiplied=matrices - (0 if tied else read),
@@ -124,6 +137,17 @@ def _shape(model: PreTrainedModel, folder: Path) -> ModelShape:
         stored=_stored(folder, weights),
         linear=max(0, linear - table),
     )
+
+
+def _attended(config: PreTrainedConfig, heads: int, hidden: int) -> tuple[int, int]:
+    """Return what a token has of queries, and of keys or of values: the mean of both, where they are not as wide."""
+    with_place, without = _largest(config, "qk_rope_head_dim"), _largest(config, "qk_nope_head_dim")
+    if with_place and without:  # DeepSeek's: keys and values are made of a narrower state, and each head has its own
+        size = with_place + without
+        return heads * size, heads * (size + (_largest(config, "v_head_dim") or without)) // 2
+    size = _largest(config, "head_dim") or hidden // heads
+    keyed = _largest(config, "num_key_value_heads") or heads
+    return heads * size, keyed * size
 
 
 def _numel(module: Any) -> int:
@@ -152,7 +176,8 @@ def _inner(config: PreTrainedConfig) -> int:
     """Return the features between a layer's two products, of all experts that a token goes to."""
     chosen, expert = _largest(config, "num_experts_per_tok"), _largest(config, "moe_intermediate_size", *_INNER)
     if chosen and expert:
-        return chosen * expert + (_largest(config, "shared_expert_intermediate_size") or 0)
+        shared = (_largest(config, "n_shared_experts", "num_shared_experts") or 0) * expert
+        return chosen * expert + (_largest(config, "shared_expert_intermediate_size") or shared)
     # Four times the width is what GPT-2 and its like take where none is named.
     return _largest(config, *_INNER) or 4 * _needed(config, "hidden_size")
 
@@ -185,10 +210,14 @@ def _by_layer(config: Any, name: str) -> list[Any]:
 
 
 def _stored(folder: Path, weights: int) -> float:
-    """Return the bytes of a number in the folder's weights: by the files, the index, or the configuration."""
-    if any(folder.glob("*.safetensors")):
+    """Return the bytes of a number in the folder's weights: by the files, the index, or the configuration.
+
+    What is quantised there is not quantised any more once it has been trained: the configuration names the type.
+    """
+    quantized = quantized_by(folder) is not None
+    if not quantized and any(folder.glob("*.safetensors")):
         return float(stored_dtype(folder).itemsize)
-    if (folder / INDEX).is_file():
+    if not quantized and (folder / INDEX).is_file():
         total = json.loads((folder / INDEX).read_text("utf-8")).get("metadata", {}).get("total_size")
         if total:
             return float(total) / weights

@@ -73,15 +73,14 @@ def plan(
     config: TrainConfig, processes: int | None, sharded: bool, device_memory: float | None
 ) -> dry_run.PlannedTraining:
     """Return what a run takes of this machine, or of the one that is described. Raises `InputError` if it can't fit."""
-    device = this_machine(config)
-    if processes is not None:
-        device = replace(device, processes=processes)
+    device = this_machine(config, processes)
     if device_memory is not None:
-        device = replace(device, memory=int(device_memory * dry_run.GIGA), on_cpu=False)
+        memory = int(device_memory * dry_run.GIGA)
+        device = replace(device, memory=memory, on_cpu=False, main=None, elsewhere=True)
     device = replace(device, sharded=sharded or device.sharded)
     kind = method_of(config)
     kind.check(config)
-    return dry_run.dry_run(kind.name, config, kind.plan, kind.work(config, device.processes), device)
+    return dry_run.dry_run(kind.name, config, kind.plan, kind.work, device)
 
 
 def print_plan(planned: dry_run.PlannedTraining, *, as_json: bool) -> None:
