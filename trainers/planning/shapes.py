@@ -69,7 +69,6 @@ class WeightlessModel:
         self._empty = _empty(self._folder, model, heads)
         self._task = "CAUSAL_LM" if heads is None else "SEQ_CLS"
         self.shape = _shape(self._empty, self._folder)
-        self.config: PreTrainedConfig = self._empty.config
         self.positions = positions(self._empty)
         self.recomputes = bool(self._empty.supports_gradient_checkpointing)
         """Whether layers can be computed again for the gradient."""
