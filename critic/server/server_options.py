@@ -90,7 +90,7 @@ class ServerOptions:
         def whole(name: str, default: int, least: int = 1) -> int:
             return _whole(name, options.get(name, str(default)), least, where)
 
-        key_env, key = _key(options, where)
+        key_env, key = api_key(options, where)
         return cls(
             model,
             Address(url, key_env, whole("timeout", 120), key),
@@ -127,7 +127,7 @@ def _whole(name: str, text: str, least: int, where: str) -> int:
     return int(text)
 
 
-def _key(options: Mapping[str, str], where: str) -> tuple[str, str]:
+def api_key(options: Mapping[str, str], where: str) -> tuple[str, str]:
     """Return the API key with the name of its environment variable."""
     name = options.get("key_env", _KEY_ENV)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):  # which may be the key itself: it is not told

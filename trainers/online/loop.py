@@ -240,17 +240,13 @@ class OnlineTrainer:
         return processes.shared(lambda: self._runner.run(source.grade(samples)))
 
     def _learn(self, groups: Sequence[Siblings]) -> dict[str, float]:
-        """Update the weights: ``epochs`` times over all groups, in ``minibatches`` parts in a new order."""
+        """Update the weights by each minibatch in turn."""
         self.models.train(True)
-        args, sums, norm = self.args, dict[str, Tensor](), 0.0
-        for epoch in range(args.epochs):
-            seed = seed_of(args.seed, "minibatches", self.state.global_step, epoch)
-            order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed)).tolist()
-            for part in range(args.minibatches):
-                chosen = [groups[i] for i in order[part :: args.minibatches]]
-                for name, value in self.update(chosen).items():
-                    sums[name] = sums.get(name, 0) + value.detach()
-                norm = self._descend(chosen)
+        sums, norm = dict[str, Tensor](), 0.0
+        for chosen in experience.minibatches(groups, self.args, self.state.global_step):
+            for name, value in self.update(chosen).items():
+                sums[name] = sums.get(name, 0) + value.detach()
+            norm = self._descend(chosen)
         everywhere = {name: float(self.accelerator.reduce(value)) for name, value in sums.items()}
         count = everywhere.pop("of")
         means = {name: value / count for name, value in everywhere.items()} if count else {}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from itertools import groupby
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from base.backoff import BackOff
 from base.errors import InputError
@@ -26,6 +27,7 @@ from critic.judging import mode_of, offered
 from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.grade import Grade, GradeSource
 from critic.rewarding.sources import check_principles, of_one_group, rewards_of
+from critic.server.server_options import api_key
 from trainers.online.config import OnlineConfig
 from trainers.online.writing.rollout import Sample
 
@@ -34,6 +36,7 @@ _TIMEOUT = 120.0  # seconds for an answer
 AGAIN = BackOff(first=1.0, tries=3)  # what fails for the moment: each try may take as long as the time-out
 ABSENT = BackOff(first=FIRST_WAIT, tries=5, within=LONGEST_OUTAGE)  # nobody is there: as long as engines wait
 _PASSING = (408, 429)
+_KEY_ENV = "key_env"  # as in the specs of engines
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -80,9 +83,25 @@ def _check_source(spec: str, principles: str | None, config: OnlineConfig) -> No
         of_one_group(constitution, None)
 
 
-def _check_server(url: str, principles: str | None) -> None:
+def _check_server(url: str, principles: str | None) -> tuple[str, str]:
+    """Return the address of a reward server and its key, which may be empty. Raises `InputError`."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise InputError(
+            "the address of the reward server holds a user name or a password, which would end up in logs and in the "
+            "finished model's folder",
+            where="reward",
+            fix="put the key into an environment variable, and name that in the address: ?key_env=NAME",
+        )
     if principles:
         raise InputError("a reward server reads no principles", where=url, fix="leave them out")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    named = [value for name, value in query if name == _KEY_ENV]
+    if not named:
+        return url, ""
+    others = [(name, value) for name, value in query if name != _KEY_ENV]
+    key = api_key({_KEY_ENV: named[-1]}, "reward")[1]
+    return urlunsplit(parts._replace(query=urlencode(others))), key
 
 
 def open_source(spec: str, principles: str | None, decode: Decode, config: OnlineConfig | None = None) -> RewardSource:
@@ -91,8 +110,8 @@ def open_source(spec: str, principles: str | None, decode: Decode, config: Onlin
     Raises `InputError`.
     """
     if spec.startswith(("http://", "https://")):
-        _check_server(spec, principles)
-        return ServerReward(spec, decode)
+        url, key = _check_server(spec, principles)
+        return ServerReward(url, decode, key)
     parsed = parse_spec(spec)
     engine = open_engine(parsed)
     constitution = load(principles) if principles is not None else None
@@ -184,11 +203,11 @@ class ServerReward:
     """A reward server, as OpenRLHF's remote reward models speak.
 
     ``POST {"query": [whole texts], "prompts": [...]}`` gives ``{"rewards": [...]}``. Texts are the policy's tokens,
-    decoded with their control tokens. What fails for the moment is asked again.
+    decoded with their control tokens. What fails for the moment is asked again. A ``key`` is sent as a bearer's.
     """
 
-    def __init__(self, url: str, decode: Decode) -> None:
-        self._url, self._decode = url, decode
+    def __init__(self, url: str, decode: Decode, key: str = "") -> None:
+        self._url, self._decode, self._key = url, decode, key
         self._streak, self._notices = Streak(), Notices()
         self.identity = {"name": url, "revision": ""}
 
@@ -232,6 +251,8 @@ class ServerReward:
 
     def _post(self, body: bytes) -> Any:
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
+        if self._key:  # not to where the server may send the request on to
+            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
                 return json.loads(answer.read())
@@ -256,4 +277,11 @@ def _grades(answer: Any, count: int) -> list[Grade]:
     rewards = answer.get("rewards") if isinstance(answer, dict) else None
     if not isinstance(rewards, list) or len(rewards) != count:
         raise _Refused(f"the reward server's answer is not a list of {count} rewards")
-    return [Grade.of(reward) for reward in rewards]
+    problems = answer.get("problems")
+    if not isinstance(problems, list) or len(problems) != count:  # what this project's service tells beside rewards
+        problems = [None] * count
+    grades = []
+    for reward, problem in zip(rewards, problems, strict=True):
+        told = reward is None and isinstance(problem, str)
+        grades.append(Grade(None, problem) if told else Grade.of(reward))
+    return grades
