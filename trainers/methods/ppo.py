@@ -10,8 +10,8 @@ from torch import Tensor
 from trainers.config import Bounds, check_bounds
 from trainers.online import experience
 from trainers.online.config import OnlineConfig
-from trainers.online.experience import Siblings
-from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
+from trainers.online.experience import MeasuredStep, Siblings
+from trainers.online.loop import OnlineTrainer, Sums
 from trainers.online.mathematics import policy_gradient
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample

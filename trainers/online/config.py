@@ -124,6 +124,11 @@ class OnlineConfig(TrainConfig):
         if self.prefix_packing is False:
             raise ValueError("each prompt is computed once for all of its answers: prefix_packing can't be turned off")
 
+    @property
+    def reward_specs(self) -> list[str]:
+        """What gives the rewards that the policy learns from, the first one first."""
+        return [self.reward, *(str(more["reward"]) for more in self.more_rewards)]
+
     def _check_rewards(self) -> None:
         """Raise `ValueError` for rewards that can't be, and for settings of rewards that would have no effect."""
         for more in self.more_rewards if isinstance(self.more_rewards, list) else [self.more_rewards]:
@@ -144,3 +149,9 @@ class OnlineConfig(TrainConfig):
                 raise ValueError("judge_by=comparison needs principles, and two or more samples_per_prompt")
         elif self.judge_mode is not None:
             raise ValueError("judge_mode is of comparisons, and judge_by is score; give judge_by=comparison as well")
+
+
+def reward_folder(spec: str) -> str:
+    """Return the folder or id of a reward model, ``rm:PATH?key=value``; nothing for rewards of other kinds."""
+    kind, _, folder = spec.partition("?")[0].partition(":")
+    return folder if kind == "rm" else ""

@@ -6,7 +6,7 @@ Shapes: M answer tokens, in the order of the samples; A answers, T tokens of the
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from statistics import fmean, pstdev
 from typing import Any, TypeVar
@@ -74,6 +74,19 @@ class Siblings:
     def where(self) -> str:
         """The prompt's place in the input."""
         return self.samples[0].task.ask.where
+
+
+@dataclass
+class MeasuredStep:
+    """What a step's answers come to: groups to learn from, a row for each of this process's answers, and figures.
+
+    ``apart`` says that several rewards are compared each by itself, and not their sums.
+    """
+
+    groups: Sequence[Siblings]
+    rows: list[Row]
+    figures: dict[str, float] = field(default_factory=dict)
+    apart: bool = False
 
 
 def column(groups: Sequence[Siblings], name: str) -> Tensor:

@@ -25,10 +25,10 @@ from trainers.gate import named
 from trainers.method import Method, Tell
 from trainers.models import Trainee
 from trainers.online import prompts
-from trainers.online.config import OnlineConfig
+from trainers.online.config import OnlineConfig, reward_folder
 from trainers.online.loop import OnlineTrainer
 from trainers.online.prompts import Asks
-from trainers.online.reward_gate import certified_reward
+from trainers.online.reward_gate import certified_rewards
 from trainers.online.scoring import check_sources
 from trainers.planning.memory import StepWork
 from trainers.planning.settings import is_sharded, refuse_sharded
@@ -84,7 +84,7 @@ class Online(Method[C]):
         set_seed(config.seed)
         trainer = self.trainer(trainee.model, config, asks, trainee.tokenizer, held_out, callbacks=callbacks)
         try:
-            certificates = certified_reward(config, trainer.reward.identity)
+            certificates = certified_rewards(config, trainer.taught_by)
             trainer.train()
         finally:
             trainer.close()
@@ -93,17 +93,15 @@ class Online(Method[C]):
             policy, saved = _save(trainer, trainee, folder)
             facts |= {"batches": trainer.proof.facts(), "saved": saved.facts()}
             samples.take("after", policy, trainee.tokenizer)
-            taught = trainer.reward.identity
-            constitutions = [taught["constitution"]] if "constitution" in taught else []
-            others = [config.reward.removeprefix("rm:")] if config.reward.startswith("rm:") else []
+            constitutions = [taught["constitution"] for taught in trainer.taught_by if "constitution" in taught]
+            others = list(filter(None, map(reward_folder, config.reward_specs)))
             results.write(self.made, config, run, constitutions, facts, samples.rows, others)
         return Trained.of(folder, facts, new=True)
 
 
 def _rewards(config: OnlineConfig) -> list[str]:
     """Return what gives rewards."""
-    others = [str(more["reward"]) for more in config.more_rewards]
-    return [config.reward, *others, *([config.heldout_reward] if config.heldout_reward else [])]
+    return [*config.reward_specs, *([config.heldout_reward] if config.heldout_reward else [])]
 
 
 def _reward_weights(spec: str) -> int:
@@ -111,8 +109,7 @@ def _reward_weights(spec: str) -> int:
 
     Raises `InputError` for a reward model that is not here.
     """
-    kind, _, folder = spec.partition("?")[0].partition(":")
-    if kind != "rm":
+    if not (folder := reward_folder(spec)):
         return 0
     return WeightlessModel(folder, heads=1).shape.weights
 

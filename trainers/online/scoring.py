@@ -128,6 +128,22 @@ def by_prompt(samples: Sequence[Sample], grades: Sequence[Grade]) -> dict[str, f
     return {sample.task.ask.prompt.key: reward for sample, reward in known}
 
 
+async def gained(source: RewardSource, samples: Sequence[Sample], first: Sequence[Sample]) -> list[Grade]:
+    """Return what each sample's reward is above that of the ``first`` answer to its prompt, which it is compared with.
+
+    So rewards within a group tell whether answers to held-out prompts have become better.
+    """
+    pairs = [each for both in zip(samples, first, strict=True) for each in both]
+    grades = await source.grade(pairs)
+    gains = []
+    for now, before in zip(grades[::2], grades[1::2], strict=True):
+        if now.reward is None or before.reward is None:
+            gains.append(now if now.reward is None else before)
+        else:
+            gains.append(Grade.of(now.reward - before.reward))
+    return gains
+
+
 class SumReward:
     """Several rewards of each answer, weighted and added up. An answer needs all of them."""
 
