@@ -196,7 +196,7 @@ def test_held_out_answers_are_compared_with_those_of_the_first_evaluation(policy
         [before] = trainer.history.audits
         assert before.reward and set(before.reward.values()) == set(before.heldout.values()) == {0.0}
         trainer.history = History.of(trainer.history.plain())
-        trainer.state.global_step = 1
+        trainer.state.global_step, trainer.state.eval_steps = 1, 1
         with torch.no_grad():
             for weight in trainer.models.trainable().values():
                 weight.add_(0.05)
