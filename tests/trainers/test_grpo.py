@@ -205,8 +205,21 @@ def test_prompts_at_the_same_places_of_two_files_of_one_name_are_not_one_group(p
     trainer = grpo(policy, tmp_path / "out", Planted(_of_prompt), data=data, prompts_per_step=2)
     rows = trainer.measure(samples_of(trainer)).rows
     trainer.close()
-    assert {row["where"] for row in rows} == {"prompts.jsonl:1"} and len({row["reward"] for row in rows}) == 2
+    assert {row["where"] for row in rows} == {"prompts.jsonl:1"}
+    assert len({row["reward"] for row in rows}) == 2
     assert experience.spread(rows, among_siblings=True) == 0
+
+
+def test_a_writer_that_knows_no_log_probabilities_has_no_drift(policy: Path, tmp_path: Path) -> None:
+    """vLLM's are at temperature 1: at another one, a difference to the policy's would say nothing about the writer."""
+    trainer = grpo(policy, tmp_path / "out")
+    samples = samples_of(trainer)
+    assert experience.figures(trainer.measure(samples).rows)["drift"] < 1e-4
+    for sample in samples:
+        sample.logprobs = ()
+    rows = trainer.measure(samples).rows
+    trainer.close()
+    assert "drift" not in rows[0] and "drift" not in experience.figures(rows)
 
 
 def _of_prompt(sample: Sample) -> float:

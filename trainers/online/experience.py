@@ -208,7 +208,8 @@ def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor,
             if sample.error is not None:
                 row["reward_error"] = sample.error
             row |= {"repetition": repetition(sample.ids), "refused": refuses(sample.text)}
-            row["drift"] = float((torch.tensor(sample.logprobs) - old).abs().mean())
+            if sample.logprobs:
+                row["drift"] = float((torch.tensor(sample.logprobs) - old).abs().mean())
         rows.append(row)
     return rows
 
@@ -218,8 +219,10 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
     good = [row for row in rows if row["reward"] is not None]
     rewards = [row["reward"] for row in good]
     means = {}
-    for name in ("kl", "repetition", "drift"):
+    for name in ("kl", "repetition"):
         means[name] = fmean(row[name] for row in good)
+    if drifts := [row["drift"] for row in good if "drift" in row]:
+        means["drift"] = fmean(drifts)
     length = fmean(row["tokens"] for row in good)
     refusals = fmean(row["refused"] for row in good)
     unfinished = fmean(not row["ended"] for row in rows)

@@ -18,6 +18,7 @@ from base.backoff import BackOff
 from base.errors import InputError
 from base.together import together
 from constitution import Constitution, load
+from critic.calls.api_key import api_key
 from critic.calls.faults import Streak
 from critic.calls.waiting import Notices
 from critic.calls.wrappers import FIRST_WAIT, LONGEST_OUTAGE
@@ -27,7 +28,6 @@ from critic.judging import mode_of, offered
 from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.grade import Grade, GradeSource
 from critic.rewarding.sources import check_principles, of_one_group, rewards_of
-from critic.server.server_options import api_key
 from trainers.online.config import OnlineConfig
 from trainers.online.writing.rollout import Sample
 
