@@ -31,6 +31,7 @@ from trainers.online.prompts import Ask
 from trainers.online.scoring import EngineReward, RewardSource, ServerReward, open_source
 from trainers.online.writing.rollout import RolloutTask, Sample
 
+from .online_tiny import ppo_config
 from .tiny import write_model
 
 
@@ -134,6 +135,20 @@ def test_engines_without_one_reward_are_refused(heads: tuple[str, ...], said: st
     engine.capabilities = capability(heads) if heads else {}
     with pytest.raises(InputError, match=said):
         rewarded(engine)
+
+
+def test_a_trainer_says_what_can_be_done_about_groups(tmp_path: Path) -> None:
+    """None of its settings names a group: nothing could be named where that is asked for."""
+    content = small_constitution(2)
+    for name, principle in zip("ab", content["principles"], strict=True):
+        principle["group"] = {"id": name}
+    (tmp_path / "groups.yaml").write_text(json.dumps(content))
+    heads = write_model(tmp_path / "scorer", heads=("north", "south"))
+    config = ppo_config(tmp_path, tmp_path / "out", reward="embedded", principles=str(tmp_path / "groups.yaml"))
+    for refused in (lambda: scoring.check_sources(config), lambda: open_source(f"rm:{heads}", None, decode)):
+        with pytest.raises(InputError, match="a constitution that holds only these") as told:
+            refused()
+        assert told.value.where in ("embedded", f"rm:{heads}")
 
 
 class Digits(FakeEngine):

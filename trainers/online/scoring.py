@@ -8,7 +8,8 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException
 from itertools import groupby
 from typing import Any, Protocol
@@ -67,6 +68,22 @@ def check_sources(config: OnlineConfig) -> None:
         _check_source(config.heldout_reward, config.heldout_principles, config)
 
 
+@contextmanager
+def _telling_of_groups(spec: str) -> Iterator[None]:
+    """Say what can be done where values of several groups would have to be averaged: no setting names one here."""
+    try:
+        yield
+    except InputError as error:
+        if error.where != "group":
+            raise
+        raise InputError(
+            error.problem,
+            where=spec,
+            fix="a policy learns from one group's values: name a constitution that holds only these, or a reward model "
+            "with one head",
+        ) from None
+
+
 def _check_source(spec: str, principles: str | None, config: OnlineConfig) -> None:
     """See `open_source`, whose refusals these are."""
     if spec.startswith(("http://", "https://")):
@@ -80,7 +97,8 @@ def _check_source(spec: str, principles: str | None, config: OnlineConfig) -> No
         check_principles(spec, constitution, is_rewarding=parsed.gives == "rewards")
     if constitution is not None:
         mode_of(config.judge_mode if compares else "score", parsed)
-        of_one_group(constitution, None)
+        with _telling_of_groups(spec):
+            of_one_group(constitution, None)
 
 
 def _check_server(url: str, principles: str | None) -> tuple[str, str]:
@@ -116,7 +134,8 @@ def open_source(spec: str, principles: str | None, decode: Decode, config: Onlin
     engine = open_engine(parsed)
     constitution = load(principles) if principles is not None else None
     if config is None or config.judge_by == "score" or constitution is None:
-        return EngineReward(engine, rewards_of(engine, constitution), constitution)
+        with _telling_of_groups(spec):
+            return EngineReward(engine, rewards_of(engine, constitution), constitution)
     mode = offered(mode_of(config.judge_mode, parsed), engine)
     asked = ComparisonRewards(engine, mode, of_one_group(constitution, None), config.opponents)
     return EngineReward(engine, asked, constitution)

@@ -335,6 +335,15 @@ async def test_siblings_are_compared_in_nemo_gym_s_shape(api: Api) -> None:
     assert again["rewards"] != told["rewards"]
 
 
+@pytest.mark.parametrize("content", [3, {"text": "Po"}, None, [None, {"type": "output_text", "text": None}]])
+async def test_a_response_that_says_nothing_costs_itself_alone(content: Any, api: Api) -> None:
+    said = {"output": [{"type": "message", "content": content}]}
+    told = await compared(api, response_objs=[_said(SHORT), said, _said(LONG)])
+    assert told["rewards"][1] is None and "no output_text" in told["problems"][1]
+    assert [result["response_j"] for result in told["comparison_results"]] == [2]
+    assert all(type(told["comparison_results"][0][place]) is int for place in ("response_i", "response_j"))
+
+
 async def test_what_a_judge_can_t_compare_is_null_and_never_a_neutral_number(api: Api) -> None:
     told = await compared(api, query={"engine": "broken"})
     assert told["rewards"] == [None] * 3 and told["metrics"]["unread"] == 3
