@@ -14,6 +14,7 @@ A judge reads what a policy says, and not what it thought or which tools it call
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -148,7 +149,7 @@ class RewardFunction:
 
     def _running(self) -> "_Runner":
         with self._lock:
-            if self._runner is None:
+            if self._runner is None or self._runner.process != os.getpid():  # a forked process has no threads
                 self._runner = _Runner(self._settings)
             return self._runner
 
@@ -157,7 +158,7 @@ class _Runner:
     """An event loop in a thread, with the engine that is opened on it."""
 
     def __init__(self, settings: RewardSettings) -> None:
-        self._settings = settings
+        self._settings, self.process = settings, os.getpid()
         self._opened: tuple[Engine, GradeSource] | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cai-rewards", daemon=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import pickle
 from collections.abc import Sequence
 from contextlib import closing
@@ -72,6 +73,18 @@ def test_a_reward_function_is_pickled_to_another_process_and_opens_its_own_engin
         asyncio.run(rewards(["A?"], ["a b"]))
         with closing(pickle.loads(pickle.dumps(rewards))) as copy:
             assert copy.__name__ == rewards.__name__ and asyncio.run(copy(["A?"], ["a b"])) == [4.0]
+
+
+def test_a_forked_process_does_not_wait_for_a_thread_that_it_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    rewards = trl.reward_function("verify:max-words=2")
+    assert asyncio.run(rewards(["A?"], ["a b"])) == [4.0]
+    with monkeypatch.context() as forked:
+        of_parent = rewards._runner
+        forked.setattr(os, "getpid", lambda: -1)
+        assert asyncio.run(rewards(["A?"], ["a b"])) == [4.0] and rewards._runner is not of_parent
+        rewards.close()
+    assert of_parent is not None
+    of_parent.close()
 
 
 def test_its_engine_lives_on_one_loop_and_is_closed_once(monkeypatch: pytest.MonkeyPatch) -> None:
