@@ -116,6 +116,12 @@ def of_one_group(constitution: Constitution, group: str | None) -> tuple[Princip
     return tuple(p for p in constitution.principles if (p.group.id if p.group else None) == group)
 
 
+def check_untagged(principles: Sequence[Principle]) -> None:
+    """Raise `InputError` where none of ``principles`` applies to prompts that have no tags."""
+    if not any(principle.applies(()) for principle in principles):
+        raise InputError("no principle of it applies to a prompt without tags", where="constitution")
+
+
 def _index(heads: tuple[str, ...], group: str | None) -> int:
     if group is None and len(heads) == 1:
         return 0

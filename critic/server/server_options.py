@@ -3,21 +3,20 @@
 import ipaddress
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
 from base.errors import InputError
+from critic.calls.api_key import KEY_ENV, api_key
 from critic.chats.template_options import TEMPLATE_OPTIONS, TemplateOptions, read_template_options
 from critic.engine_kinds.options import SpecOption, check_known
 
-_KEY_ENV = "OPENAI_API_KEY"
 _FORM = "Write {kind}:MODEL@URL, as in {kind}:my-model@http://127.0.0.1:8000/v1"
 _PRICES = ("input_price", "output_price")
 SERVER_OPTIONS = (
-    SpecOption("key_env", _KEY_ENV, "the environment variable of the API key; a server that asks for none needs none"),
+    SpecOption("key_env", KEY_ENV, "the environment variable of the API key; a server that asks for none needs none"),
     SpecOption("timeout", "120", "seconds for an answer to be whole"),
     SpecOption("retries", "5", "how often a request is repeated after a fault that may pass"),
     SpecOption(
@@ -90,7 +89,7 @@ class ServerOptions:
         def whole(name: str, default: int, least: int = 1) -> int:
             return _whole(name, options.get(name, str(default)), least, where)
 
-        key_env, key = _key(options, where)
+        key_env, key = api_key(options, where)
         return cls(
             model,
             Address(url, key_env, whole("timeout", 120), key),
@@ -125,23 +124,6 @@ def _whole(name: str, text: str, least: int, where: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < least:
         raise InputError(f"{name}={text} is not a whole number of at least {least}", where=where)
     return int(text)
-
-
-def _key(options: Mapping[str, str], where: str) -> tuple[str, str]:
-    """Return the API key with the name of its environment variable."""
-    name = options.get("key_env", _KEY_ENV)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):  # which may be the key itself: it is not told
-        raise InputError(
-            "key_env names no environment variable",
-            where=where,
-            fix="It is the variable's name, and not the key: export MY_KEY=..., then ?key_env=MY_KEY",
-        )
-    key = os.environ.get(name, "").strip()
-    if "key_env" in options and not key:
-        raise InputError(f"the environment variable {name} is not set", where=where, fix="Set it to the API key.")
-    if not (key.isascii() and key.isprintable()):
-        raise InputError(f"the environment variable {name} holds no API key", where=where, fix="Set it to the key.")
-    return name, key
 
 
 def _split(target: str, kind: str) -> tuple[str, str | None]:

@@ -53,7 +53,7 @@ class GroupAnswer(BaseModel):
     rewards: list[float | None]
     errors: list[float | None]
     problems: list[str | None]
-    comparison_results: list[dict[str, float]]
+    comparison_results: list[dict[str, int | float]]
     metrics: dict[str, float]
 
     @classmethod
@@ -63,7 +63,7 @@ class GroupAnswer(BaseModel):
         metrics = {"comparisons": float(compared.asked), "unread": float(compared.asked - len(compared.results))}
         rewards = [grade.reward for grade in compared.grades]
         problems = [grade.problem or None for grade in compared.grades]
-        comparison_results = [
+        comparison_results: list[dict[str, int | float]] = [
             {"response_i": first, "response_j": second, "judge_idx": 0, "probability": probability}
             for first, second, probability in compared.results
         ]
@@ -101,8 +101,10 @@ def text_of(response: str | dict[str, Any]) -> str | None:
     texts = []
     for message in messages:
         content = message.get("content")
-        parts = [{"text": content}] if isinstance(content, str) else content
-        texts += [part["text"] for part in parts or () if isinstance(part, dict) and isinstance(part.get("text"), str)]
+        if isinstance(content, str):
+            texts.append(content)
+        elif isinstance(content, list):
+            texts += [part["text"] for part in content if _has_text(part)]
     return answer_of("".join(texts)) if texts else None
 
 
@@ -116,6 +118,10 @@ def principle_of(text: str) -> Principle:
         revision=f"Rewrite the response so that it does this: {text}",
         compare=f"Which response does this better? {text}",
     )
+
+
+def _has_text(part: object) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
 def _is_message(item: object) -> bool:

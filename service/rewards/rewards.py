@@ -6,13 +6,12 @@ that it is sent with.
 
 from collections.abc import Sequence
 
-from base.errors import InputError
 from base.together import together
-from constitution import Constitution, Principle
+from constitution import Constitution
 from critic.engine import Engine, EngineError, Unavailable
 from critic.records import Prompt
 from critic.rewarding.grade import Grade, GradeSource
-from critic.rewarding.sources import rewards_of
+from critic.rewarding.sources import JudgeRewards, check_untagged, rewards_of
 
 # A prompt and what was answered: None where the policy thought and never came to an answer.
 Answer = tuple[Prompt, str | None]
@@ -54,12 +53,6 @@ async def rewards(source: GradeSource, answers: Sequence[Answer]) -> list[Grade]
 def source_of(engine: Engine, constitution: Constitution | None, group: str | None) -> GradeSource:
     """What gives ``engine``'s rewards. Raises `InputError` where it needs a constitution, or reads none."""
     source = rewards_of(engine, constitution, group)
-    check_untagged(source)
+    if isinstance(source, JudgeRewards):
+        check_untagged(source.principles)  # a request's prompts have none
     return source
-
-
-def check_untagged(source: object) -> None:
-    """Raise `InputError` where no principle applies to a request's prompts, which have no tags."""
-    principles: tuple[Principle, ...] | None = getattr(source, "principles", None)
-    if principles is not None and not any(principle.applies(()) for principle in principles):
-        raise InputError("no principle of it applies to a prompt without tags", where="constitution")

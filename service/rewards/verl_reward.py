@@ -8,6 +8,7 @@ The service's address and key are ``CAI_URL`` and ``CAI_KEY`` in the environment
 ``engine``. The prompt is what a row has in ``extra_info``: ``prompt`` (messages or a text), else ``question``.
 """
 
+import http.client
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ TIMEOUT = 180.0  # seconds for an answer
 # Doubling waits as in `base.backoff`, which can't be imported here: verl's environment has Python alone.
 ATTEMPTS = 5
 PASSING = (408, 429, 503)
+OURS = "application/problem+json"  # other faults from 500 on are a proxy's, while the service starts again
 SILENT_SECONDS = 5.0  # longer waits are told
 
 log = logging.getLogger("cai.rewards")
@@ -55,6 +57,8 @@ def compute_scores(
     """The rewards of several answers at once, for verl's reward manager ``batch``; see `compute_score`."""
     body = {"prompts": [_prompt(info) for info in extra_infos], "responses": list(solution_strs)}
     answer = _post(service, json.dumps(body).encode())
+    if not isinstance(answer, dict) or not {"problems", "rewards"} <= set(answer):
+        raise RewardError("what answers there is not the service: it sends no rewards")
     for number, problem in enumerate(answer["problems"]):
         if problem is not None:
             raise RewardError(f"answer {number} has no reward: {problem}")
@@ -90,10 +94,12 @@ def _post(service: Mapping[str, Any], body: bytes) -> Any:
         except urllib.error.HTTPError as error:
             with error:
                 problem, retry_after = error.read().decode(errors="replace"), error.headers.get("Retry-After", "")
-            if error.code not in PASSING:
+            if error.code not in PASSING and (error.code < 500 or error.headers.get_content_type() == OURS):
                 raise RewardError(problem) from None
             wait = float(retry_after) if retry_after.isdecimal() else wait
-        except OSError as error:
+        except ValueError as error:  # an answer that is no JSON is not this service's
+            raise RewardError(f"what answers there is not the service: {error}") from None
+        except (OSError, http.client.HTTPException) as error:  # the latter where an answer broke off
             problem = f"the service can't be reached: {error}"
         if attempt + 1 < ATTEMPTS:
             if wait > SILENT_SECONDS:

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from critic.certificates.certificate import FILE
+from critic.certificates.certificate import FILE, CertifiedJudge
 from tests.critic.certificates.test_certificates import HASH, OTHER, certificate
 from trainers.config import TrainConfig
 from trainers.gate import certified, named
 from trainers.methods.reward import RewardConfig
+from trainers.online.reward_gate import certified_rewards
 from trainers.run import train
 from trainers.trainer import TreeTrainer
 
+from .online_tiny import ppo_config
 from .tiny import config_of, planted
 
 WANTED = TreeTrainer  # what is wanted plays no part for a file
@@ -69,3 +71,36 @@ def test_labels_by_people_need_none(tmp_path: Path) -> None:
 def test_bounds_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected true, false, or bounds"):
         config(tmp_path, rows(tmp_path / "data"), require_certificate="yes")
+
+
+def reward(**changed: str) -> dict[str, str]:
+    """The identity of the judge that the certificate is of, as online methods have it: it compares siblings."""
+    return {"name": "judge", "revision": HASH, "constitution": HASH, "mode": 'logprob {"floor":0.1}'} | changed
+
+
+def test_each_of_several_rewards_is_held_to_its_own_certificate(tmp_path: Path) -> None:
+    """That of a reward model lies in its folder, and what stands behind it in a spec is none of its name."""
+    (tmp_path / "rm").mkdir()
+    judge = CertifiedJudge(name="rm", revision=OTHER, settings=(), mode={"name": "rm"})
+    (tmp_path / "rm" / FILE).write_text(certificate(judge=judge).text())
+    (tmp_path / FILE).write_text(certificate().text())
+    more = [{"reward": f"rm:{tmp_path / 'rm'}?dtype=float32"}, {"reward": "verify:max-words=3"}]
+    config = ppo_config(tmp_path, tmp_path / "out", certificate=str(tmp_path / FILE), more_rewards=more)
+    taught_by = [reward(), {"name": "rm", "revision": OTHER}, {"name": "verify", "revision": ""}]
+    certificates = certified_rewards(config, taught_by)
+    assert [one.judge.name for one in certificates] == ["judge", "rm"]
+    taught_by[1]["revision"] = HASH
+    with pytest.raises(InputError, match=rf"it is of rm \({OTHER}\), and rewards are given by rm \({HASH}\)"):
+        certified_rewards(config, taught_by)
+
+
+def test_the_certificate_of_scores_says_nothing_about_comparisons(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(certificate().text())
+    config = ppo_config(tmp_path, tmp_path / "out", certificate=str(tmp_path / FILE))
+    assert certified_rewards(config, [reward()])
+    with pytest.raises(InputError, match="mode: cot for the labels, logprob in the certificate"):
+        certified_rewards(config, [reward(mode="cot {}")])
+    scores = reward()
+    del scores["mode"]
+    with pytest.raises(InputError, match="mode: score for the labels, logprob in the certificate"):
+        certified_rewards(config, [scores])

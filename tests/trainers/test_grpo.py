@@ -1,5 +1,6 @@
 """GRPO and online DPO on tiny models: what they learn from, that they learn, and what they leave out."""
 
+import json
 import logging
 from collections.abc import Sequence
 from itertools import chain
@@ -21,7 +22,17 @@ from trainers.online.alarms import Alarm
 from trainers.online.mathematics.group_advantage import RULES
 from trainers.online.writing.rollout import Sample
 
-from .online_tiny import LORA, Planted, len_of, online_config, online_trainer, samples_of, share_of, trained_weights
+from .online_tiny import (
+    LORA,
+    Planted,
+    len_of,
+    online_config,
+    online_trainer,
+    prompts_file,
+    samples_of,
+    share_of,
+    trained_weights,
+)
 from .tiny import farthest
 
 PLAIN = {"epochs": 1, "minibatches": 1, "optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0}
@@ -183,9 +194,41 @@ def test_groups_without_spread_teach_nothing_and_a_run_of_them_stops(
     trainer.close()
 
 
+def test_prompts_at_the_same_places_of_two_files_of_one_name_are_not_one_group(policy: Path, tmp_path: Path) -> None:
+    """All rewards of a prompt are the same, and those of the other are others: there is nothing to compare."""
+    files = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        files.append(prompts_file(tmp_path / name, count=1))
+    files[1].write_text(json.dumps({"prompt": "Something else?"}))
+    data = [str(file) for file in files]
+    trainer = grpo(policy, tmp_path / "out", Planted(_of_prompt), data=data, prompts_per_step=2)
+    rows = trainer.measure(samples_of(trainer)).rows
+    trainer.close()
+    assert {row["where"] for row in rows} == {"prompts.jsonl:1"}
+    assert len({row["reward"] for row in rows}) == 2
+    assert experience.spread(rows, among_siblings=True) == 0
+
+
+def test_a_writer_that_knows_no_log_probabilities_has_no_drift(policy: Path, tmp_path: Path) -> None:
+    """vLLM's are at temperature 1: at another one, a difference to the policy's would say nothing about the writer."""
+    trainer = grpo(policy, tmp_path / "out")
+    samples = samples_of(trainer)
+    assert experience.figures(trainer.measure(samples).rows)["drift"] < 1e-4
+    for sample in samples:
+        sample.logprobs = ()
+    rows = trainer.measure(samples).rows
+    trainer.close()
+    assert "drift" not in rows[0] and "drift" not in experience.figures(rows)
+
+
+def _of_prompt(sample: Sample) -> float:
+    return float(len(sample.task.ask.ids))
+
+
 def test_rewards_that_are_normalised_each_are_flat_only_where_each_of_them_is(policy: Path, tmp_path: Path) -> None:
     """Of each two answers one has more of the first reward and less of the second, so that all sums are the same."""
-    rows = [{"where": "a", "reward": 4.0, "rewards": parts} for parts in ([0.0, 8.0], [4.0, 0.0], [2.0, 4.0])]
+    rows = [{"key": "a", "reward": 4.0, "rewards": parts} for parts in ([0.0, 8.0], [4.0, 0.0], [2.0, 4.0])]
     assert experience.spread(rows, among_siblings=True) == 0
     assert experience.spread(rows, among_siblings=True, apart=True) == pytest.approx(np.std([8, 0, 4]))
     for combine, apart in (("sum", False), ("normalised", True)):
@@ -262,7 +305,18 @@ def test_several_rewards_are_added_or_normalised_each(policy: Path, tmp_path: Pa
         (GRPOConfig, {"kl_coef": -1.0}, "kl_coef is -1.0"),
         (OnlineDPOConfig, {"beta": 0.0}, "beta is 0.0"),
         (GRPOConfig, {"more_rewards": [{"rewards": "x"}]}, "more_rewards has"),
+        (GRPOConfig, {"more_rewards": None}, "more_rewards has None"),
+        (GRPOConfig, {"more_rewards": [{"reward": "verify:max-words=3", "weight": "x"}]}, "expected a weight above 0"),
         (GRPOConfig, {"judge_by": "comparison"}, "needs principles"),
+        (GRPOConfig, {"judge_mode": "cot"}, "judge_by is score"),
+        (GRPOConfig, {"heldout_principles": "honesty"}, "has no effect without heldout_reward"),
+        (GRPOConfig, {"heldout_reward": "verify:max-words=3", "eval_share": 0.3, "eval_steps": None}, "which is null"),
+        (GRPOConfig, {"eval_steps": 2.5}, "a whole number of steps"),
+        (GRPOConfig, {"save_steps": 0}, "save_steps is 0"),
+        (GRPOConfig, {"alarm_repetition": 30.0}, "alarm_repetition is 30.0; expected a share below 1"),
+        (GRPOConfig, {"alarm_entropy": 1.5}, "alarm_entropy is 1.5; expected a share below 1"),
+        (GRPOConfig, {"rule": "rloo", "kl_estimator": "k2"}, "rloo takes k1 off the reward"),
+        (GRPOConfig, {"rule": "rloo", "combine": "normalised"}, "the KL would be lost"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

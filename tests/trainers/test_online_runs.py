@@ -1,7 +1,9 @@
 """Whole runs of GRPO and online DPO: killed and resumed, stopped by a judge that is gone, and what they leave."""
 
 import json
+import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from critic.engine import RunStopped
 from critic.rewarding.grade import Grade
 from trainers import catalogue
 from trainers.folder import checkpoint, metrics
+from trainers.folder.identity import LINEAGE
 from trainers.method import load as method_of
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.online import processes
-from trainers.online.alarms import Alarm
+from trainers.online.alarms import Alarm, History
 from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
 from trainers.online.writing import rollouts
@@ -164,12 +167,60 @@ def test_an_evaluation_is_not_made_again_after_the_alarm_that_it_gave(policy: Pa
     assert rows == told[1]
 
 
+class Among(Planted):
+    """Rewards that are of a group, as those of a judge that compares: what one has above the mean of all."""
+
+    async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
+        rewards: list[float] = []
+        groups: dict[str, list[float]] = {}
+        for sample, grade in zip(samples, await super().grade(samples), strict=True):
+            assert grade.reward is not None
+            rewards.append(grade.reward)
+            groups.setdefault(sample.task.ask.prompt.key, []).append(grade.reward)
+        assert all(len(group) > 1 for group in groups.values()), "one answer alone has no reward"
+        means = {key: sum(group) / len(group) for key, group in groups.items()}
+        both = zip(samples, rewards, strict=True)
+        return [Grade(reward - means[sample.task.ask.prompt.key]) for sample, reward in both]
+
+
+def test_held_out_answers_are_compared_with_those_of_the_first_evaluation(policy: Path, tmp_path: Path) -> None:
+    """One answer alone has no reward within a group, and alarms would look at nothing, in silence."""
+    settings: dict[str, Any] = {"judge_by": "comparison", "principles": "honesty", "eval_share": 0.4, "eval_steps": 1}
+    config = online_config(GRPOConfig, policy, tmp_path / "out", max_steps=1, prompts_per_step=2, **settings)
+    letters = Planted(lambda sample: float(len(sample.text)))
+    with ExitStack() as opened:
+        trainer = online_trainer(GRPOTrainer, config, reward=Among(lambda s: float(sum(s.ids))), heldout=letters)
+        opened.callback(trainer.close)
+        (tmp_path / "out").mkdir()
+        trainer._audit()
+        [before] = trainer.history.audits
+        assert before.reward and set(before.reward.values()) == set(before.heldout.values()) == {0.0}
+        trainer.history = History.of(trainer.history.plain())
+        trainer.state.global_step, trainer.state.eval_steps = 1, 1
+        with torch.no_grad():
+            for weight in trainer.models.trainable().values():
+                weight.add_(0.05)
+        trainer._audit()
+        assert trainer.held_out is not None
+        samples = [sample for sample in trainer._write(trainer.held_out.asks, 1, "heldout") if not sample.problem]
+    gains = {}
+    for sample in samples:
+        ids, _ = trainer.history.answers[sample.task.ask.prompt.key]
+        gains[sample.task.ask.prompt.key] = float(sum(sample.ids) - sum(ids))
+    assert trainer.history.audits[-1].reward == pytest.approx(gains) and any(gains.values())
+
+
 @pytest.mark.slow
 @METHODS
 def test_a_run_leaves_a_model_folder_and_its_card(name: str, policy: Path, scorer: Path, tmp_path: Path) -> None:
     settings = settings_of(name, scorer) | {"max_steps": 2}
+    other = shutil.copytree(scorer, tmp_path / "other")
+    origin = {"trainer": "reward", "data": {}, "parent": {}, "constitutions": ["a-hash"], "ancestors": []}
+    (other / LINEAGE).write_text(json.dumps(origin))
+    settings["more_rewards"] = [{"reward": f"rm:{other}?dtype=float32&deterministic=true"}]
     done = train(online_config(method_of(name).config, policy, tmp_path / "out", **settings))
     lineage = json.loads((done.folder / "lineage.json").read_text())
     assert done.new and lineage["trainer"] == name
+    assert lineage["constitutions"] == ["a-hash"], "what taught one of its rewards taught it"
     assert catalogue.read(name).about in (done.folder / "README.md").read_text()
     assert (done.folder / "report.html").stat().st_size > 1000 and (done.folder / "adapter").is_dir()

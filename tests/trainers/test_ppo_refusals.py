@@ -174,6 +174,7 @@ def test_what_can_t_be_run_is_told(settings: dict[str, Any], said: str, policy: 
         ({"temperature": 0.0}, "temperature is 0.0; expected a number above 0"),
         ({"clip": math.nan}, "clip is nan"),
         ({"lam": 1.5}, "at most 1"),
+        ({"kl_coef": 0.0, "kl_target": 6.0}, "nothing would adapt"),
         ({"heldout_reward": "verify:max-words=3"}, "needs prompts"),
         ({"num_train_epochs": 2.0}, "num_train_epochs has no place in these trainers"),
         ({"eval_strategy": "steps"}, "eval_strategy has no place in these trainers"),

@@ -67,8 +67,8 @@ def ppo_settings(settings: dict[str, Any]) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, LORA], ids=["whole", "adapted"])
 def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer: Path, tmp_path: Path) -> None:
-    """With one minibatch, the same prompts make each update; what differs is the order in which they are added up."""
-    settings: dict[str, Any] = {"lora": lora, "reward": f"rm:{scorer}?dtype=float32", "max_steps": 3, "minibatches": 1}
+    """The same prompts make each minibatch; what differs is the order in which they are added up."""
+    settings: dict[str, Any] = {"lora": lora, "reward": f"rm:{scorer}?dtype=float32", "max_steps": 3, "minibatches": 2}
     settings |= {"eval_share": 0.4, "eval_steps": 1, "heldout_reward": "verify:max-words=2", "max_new_tokens": 6}
     train(ppo_config(policy, tmp_path / "one", **settings))
     config = ppo_config(policy, tmp_path / "two", **settings)

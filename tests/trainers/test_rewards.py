@@ -31,6 +31,7 @@ from trainers.online.prompts import Ask
 from trainers.online.scoring import EngineReward, RewardSource, ServerReward, open_source
 from trainers.online.writing.rollout import RolloutTask, Sample
 
+from .online_tiny import ppo_config
 from .tiny import write_model
 
 
@@ -136,6 +137,20 @@ def test_engines_without_one_reward_are_refused(heads: tuple[str, ...], said: st
         rewarded(engine)
 
 
+def test_a_trainer_says_what_can_be_done_about_groups(tmp_path: Path) -> None:
+    """None of its settings names a group: nothing could be named where that is asked for."""
+    content = small_constitution(2)
+    for name, principle in zip("ab", content["principles"], strict=True):
+        principle["group"] = {"id": name}
+    (tmp_path / "groups.yaml").write_text(json.dumps(content))
+    heads = write_model(tmp_path / "scorer", heads=("north", "south"))
+    config = ppo_config(tmp_path, tmp_path / "out", reward="embedded", principles=str(tmp_path / "groups.yaml"))
+    for refused in (lambda: scoring.check_sources(config), lambda: open_source(f"rm:{heads}", None, decode)):
+        with pytest.raises(InputError, match="a constitution that holds only these") as told:
+            refused()
+        assert told.value.where in ("embedded", f"rm:{heads}")
+
+
 class Digits(FakeEngine):
     """Is sure of the digit 2 under the first principle, and of 6 under others; some answers it can't read."""
 
@@ -186,9 +201,11 @@ class Server(BaseHTTPRequestHandler):
 
     codes: list[int]
     asked: list[dict[str, Any]]
+    keys: list[str | None]
     reply: Any
 
     def do_POST(self) -> None:
+        type(self).keys.append(self.headers["Authorization"])
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         type(self).asked.append(body)
         code = type(self).codes.pop(0) if type(self).codes else 200
@@ -205,7 +222,7 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[Server]]]:
     monkeypatch.setattr(scoring, "AGAIN", replace(scoring.AGAIN, first=0.001))
-    Server.codes, Server.asked = [], []
+    Server.codes, Server.asked, Server.keys = [], [], []
     Server.reply = staticmethod(lambda body: {"rewards": [float(len(text)) for text in body["query"]]})
     http = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     thread = threading.Thread(target=http.serve_forever, daemon=True)
@@ -221,6 +238,32 @@ def test_a_server_gets_whole_texts_and_prompts(server: tuple[str, type[Server]])
     grades = graded(open_source(url, None, decode), sample("a"), sample("b"))
     assert seen.asked == [{"query": ["1 2 3 4", "1 2 3 4"], "prompts": ["1 2", "1 2"]}]
     assert [grade.reward for grade in grades] == [7.0, 7.0]
+
+
+def test_the_key_of_a_server_is_named_and_never_written(
+    server: tuple[str, type[Server]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is a setting: it stands in the model's folder, in its lineage and in checkpoints."""
+    url, seen = server
+    monkeypatch.setenv("REWARD_KEY", "a-secret")
+    source = open_source(f"{url}?engine=models%2Fone&key_env=REWARD_KEY", None, decode)
+    assert [grade.reward for grade in graded(source, sample("a"))] == [7.0] and seen.keys == ["Bearer a-secret"]
+    assert source.identity["name"] == f"{url}?engine=models%2Fone"
+    monkeypatch.delenv("REWARD_KEY")
+    with pytest.raises(InputError, match="REWARD_KEY is not set"):
+        open_source(f"{url}?key_env=REWARD_KEY", None, decode)
+    with pytest.raises(InputError, match="would end up in logs") as told:
+        open_source(url.replace("//", "//cai:a-secret@"), None, decode)
+    assert "a-secret" not in str(told.value) and "key_env=NAME" in str(told.value)
+
+
+def test_why_a_service_has_no_reward_is_told(server: tuple[str, type[Server]]) -> None:
+    url, seen = server
+    seen.reply = staticmethod(
+        lambda body: {"rewards": [None, 2], "problems": ["the judge's score can't be read", None]}
+    )
+    grades = graded(open_source(url, None, decode), sample("a"), sample("b"))
+    assert [(grade.reward, grade.problem) for grade in grades] == [(None, "the judge's score can't be read"), (2.0, "")]
 
 
 def test_what_passes_is_asked_again(server: tuple[str, type[Server]]) -> None:

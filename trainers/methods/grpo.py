@@ -13,8 +13,8 @@ from torch import Tensor
 from trainers.config import Bounds, check_bounds
 from trainers.online import experience
 from trainers.online.config import OnlineConfig
-from trainers.online.experience import Siblings
-from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
+from trainers.online.experience import MeasuredStep, Siblings
+from trainers.online.loop import OnlineTrainer, Sums
 from trainers.online.mathematics import group_advantage
 from trainers.online.mathematics.group_advantage import RULES, AdvantageRule
 from trainers.online.run import Online
@@ -47,7 +47,22 @@ class GRPOConfig(OnlineConfig):
         check_bounds(self, _BOUNDS)
         if self.samples_per_prompt < 2:
             raise ValueError("samples_per_prompt is 1: an answer is compared with others; expected 2 or more")
+        if self.rule == "rloo":
+            self._check_rloo()
         super().__post_init__()
+
+    def _check_rloo(self) -> None:
+        """Raise `ValueError` for what has no place beside a KL that is a part of the reward."""
+        if self.kl_estimator != "k3-weighted":
+            raise ValueError(
+                f"kl_estimator is {self.kl_estimator}, which is of a KL in the loss; rloo takes k1 off the reward: "
+                "leave it out"
+            )
+        if self.combine == "normalised" and self.kl_coef:
+            raise ValueError(
+                "rloo takes the KL off the reward, and combine=normalised puts other numbers in its place: the KL "
+                "would be lost; choose another rule, combine=sum, or kl_coef=0"
+            )
 
     @property
     def chosen(self) -> AdvantageRule:

@@ -14,8 +14,8 @@ from trainers import losses
 from trainers.config import Bounds, check_bounds
 from trainers.online import experience
 from trainers.online.config import OnlineConfig
-from trainers.online.experience import Siblings
-from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
+from trainers.online.experience import MeasuredStep, Siblings
+from trainers.online.loop import OnlineTrainer, Sums
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
 from trainers.planning.records import Needs

@@ -10,8 +10,8 @@ from torch import Tensor
 from trainers.config import Bounds, check_bounds
 from trainers.online import experience
 from trainers.online.config import OnlineConfig
-from trainers.online.experience import Siblings
-from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
+from trainers.online.experience import MeasuredStep, Siblings
+from trainers.online.loop import OnlineTrainer, Sums
 from trainers.online.mathematics import policy_gradient
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
@@ -54,6 +54,8 @@ class PPOConfig(OnlineConfig):
         check_bounds(self, _BOUNDS)
         if self.gamma > 1 or self.lam > 1:
             raise ValueError(f"gamma is {self.gamma} and lam is {self.lam}; expected at most 1")
+        if self.kl_target is not None and not self.kl_coef:
+            raise ValueError("kl_coef is 0, and kl_target multiplies it: nothing would adapt; give a kl_coef above 0")
         super().__post_init__()
 
 
@@ -138,6 +140,8 @@ def advantages(
     samples: Sequence[Sample], kl_M: Tensor, values_M: Tensor, coefficient: float, config: PPOConfig
 ) -> Tensor:
     """Return the advantage of each token, ``[M]``, with ``coefficient`` times the KL taken off the rewards."""
+    if not samples:  # none of this process's answers has a reward
+        return torch.zeros_like(kl_M)
     device = kl_M.device
     lengths_A = torch.tensor([len(sample.ids) for sample in samples], device=device)
     scores_A = torch.tensor([sample.counted for sample in samples], device=device)

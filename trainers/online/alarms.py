@@ -55,6 +55,8 @@ class History:
     audits: list[Audit] = field(default_factory=list)
     phrases: list[dict[str, list[float]]] = field(default_factory=list)
     """By step: `common_phrases`."""
+    answers: dict[str, tuple[Sequence[int], str]] = field(default_factory=dict)
+    """By held-out prompt: the tokens and the text of its first answer, where a judge compares others with that."""
 
     def add(self, figures: Mapping[str, float], texts: Sequence[str], rewards: Sequence[float]) -> None:
         """Add a step: its ``figures``, and the ``texts`` of its answers with their ``rewards``."""
@@ -71,12 +73,14 @@ class History:
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return {"steps": self.steps, "audits": [asdict(audit) for audit in self.audits], "phrases": self.phrases}
+        audits = [asdict(audit) for audit in self.audits]
+        return {"steps": self.steps, "audits": audits, "phrases": self.phrases, "answers": self.answers}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "History":
         """Make it of what `plain` has returned."""
-        return cls(plain["steps"], [Audit(**audit) for audit in plain["audits"]], plain["phrases"])
+        audits = [Audit(**audit) for audit in plain["audits"]]
+        return cls(plain["steps"], audits, plain["phrases"], dict(plain.get("answers", {})))
 
 
 FIGURES = ("kl", "length", "repetition", "refusals", "entropy", "reward_std", "length_correlation")

@@ -13,8 +13,10 @@ _BOUNDS: Bounds = (
     ("alarm_window", 1, True), ("alarm_flat", 1, True), ("alarm_kl", 0, False), ("alarm_length", 1, False),
     ("alarm_length_correlation", 0, False), ("alarm_repetition", 0, False), ("alarm_refusals", 0, False),
     ("alarm_entropy", 0, False), ("alarm_phrase", 0, False), ("alarm_heldout", 0, False),
-    ("alarm_disagreement", 0, False),
+    ("alarm_disagreement", 0, False), ("save_steps", 0, False),
 )  # fmt: skip
+_SHARES = ("alarm_length_correlation", "alarm_repetition", "alarm_refusals", "alarm_entropy", "alarm_phrase")
+"""Limits of figures that lie between 0 and 1: from 1 on, an alarm would never be raised, or always be."""
 
 # Settings that this loop has no place for, beside those of `trainers.config`: what belongs to epochs over rows and to
 # evaluations of a loss, and what transformers' own loop does.
@@ -105,22 +107,51 @@ class OnlineConfig(TrainConfig):
         if not self.reward:
             raise ValueError("reward is missing; expected rm:PATH, verify:RULE, a judge and principles, or a URL")
         check_bounds(self, _BOUNDS)
-        for more in self.more_rewards:
-            if set(more) - {"reward", "principles", "weight"} or not more.get("reward"):
-                raise ValueError(f"more_rewards has {more}; expected reward, and perhaps principles and weight")
-            if not 0 < float(more.get("weight", 1.0)) < math.inf:
-                raise ValueError(f"more_rewards has {more}; expected a weight above 0")
+        for name in _SHARES:
+            if (limit := getattr(self, name)) is not None and limit >= 1:
+                raise ValueError(f"{name} is {limit}; expected a share below 1, or null, which turns the alarm off")
+        self._check_rewards()
         if self.minibatches > self.prompts_per_step:
             raise ValueError(f"{self.minibatches} minibatches can't be made of {self.prompts_per_step} prompts")
-        if self.heldout_reward and not (self.eval_data or self.eval_share):
-            raise ValueError("heldout_reward needs prompts to look at; give eval_data or eval_share")
-        if self.judge_by == "comparison" and (not self.principles or self.samples_per_prompt < 2):
-            raise ValueError("judge_by=comparison needs principles, and two or more samples_per_prompt")
         for name in ("save_strategy", "logging_strategy"):
             if (value := getattr(self, name)) not in ("no", "steps"):
                 raise ValueError(f"{name} is {value!r}; a loop of rollouts has steps alone: expected steps or no")
         if self.lr_scheduler_type == "reduce_lr_on_plateau":
             raise ValueError("lr_scheduler_type is reduce_lr_on_plateau, and a loop of rollouts has no loss to watch")
+        if self.eval_steps is not None and self.eval_steps % 1:
+            raise ValueError(f"eval_steps is {self.eval_steps}; expected a whole number of steps")
         super().__post_init__()
         if self.prefix_packing is False:
             raise ValueError("each prompt is computed once for all of its answers: prefix_packing can't be turned off")
+
+    @property
+    def reward_specs(self) -> list[str]:
+        """What gives the rewards that the policy learns from, the first one first."""
+        return [self.reward, *(str(more["reward"]) for more in self.more_rewards)]
+
+    def _check_rewards(self) -> None:
+        """Raise `ValueError` for rewards that can't be, and for settings of rewards that would have no effect."""
+        for more in self.more_rewards if isinstance(self.more_rewards, list) else [self.more_rewards]:
+            if not isinstance(more, dict) or set(more) - {"reward", "principles", "weight"} or not more.get("reward"):
+                raise ValueError(f"more_rewards has {more}; expected reward, and perhaps principles and weight")
+            weight = more.get("weight", 1.0)
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+                raise ValueError(f"more_rewards has {more}; expected a weight above 0")
+        if self.heldout_reward:
+            if not (self.eval_data or self.eval_share):
+                raise ValueError("heldout_reward needs prompts to look at; give eval_data or eval_share")
+            if self.eval_steps is None:
+                raise ValueError("heldout_reward is asked every eval_steps, which is null; expected a number")
+        elif self.heldout_principles:
+            raise ValueError("heldout_principles has no effect without heldout_reward; give both, or leave it out")
+        if self.judge_by == "comparison":
+            if not self.principles or self.samples_per_prompt < 2:
+                raise ValueError("judge_by=comparison needs principles, and two or more samples_per_prompt")
+        elif self.judge_mode is not None:
+            raise ValueError("judge_mode is of comparisons, and judge_by is score; give judge_by=comparison as well")
+
+
+def reward_folder(spec: str) -> str:
+    """Return the folder or id of a reward model, ``rm:PATH?key=value``; nothing for rewards of other kinds."""
+    kind, _, folder = spec.partition("?")[0].partition(":")
+    return folder if kind == "rm" else ""

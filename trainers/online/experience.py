@@ -6,7 +6,7 @@ Shapes: M answer tokens, in the order of the samples; A answers, T tokens of the
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from statistics import fmean, pstdev
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from base.digest import seed_of
 from base.errors import InputError
 from critic.chats.tokens import Segment, TokenTree
 from trainers.batches.packing import Packed, packed
@@ -35,23 +36,26 @@ CUT = "it was cut at max_new_tokens"
 
 
 class NoReward(InputError):
-    """Not one answer of a step has a reward, in some process: all processes know of it."""
+    """Not one answer of a step has a reward: all processes know of it."""
 
 
 def require_rewards(samples: Sequence[Sample], step: int) -> None:
-    """Raise `NoReward` in all processes where of one's ``samples``, which are those of ``step``, none has a reward."""
-    without = [sample for sample in samples if sample.reward is None]
+    """Raise `NoReward` in all processes where no answer of ``step`` has a reward, in any; ``samples`` are of one."""
     told = None
-    if len(without) == len(samples):
+    if all(sample.reward is None for sample in samples):
         told = f"step {step}, {samples[0].task.ask.where}", samples[0].problem, {sample.problem for sample in samples}
-    for where, problem, problems in filter(None, gather_object([told])):
-        raise NoReward(
-            f"no answer has a reward; the first: {problem}",
-            where=where,
-            fix="raise max_new_tokens, or choose unfinished=penalise, and another output_dir"
-            if problems == {CUT}
-            else "look at the reward's source; the same command goes on with this step",
-        )
+    everywhere = gather_object([told])
+    if None in everywhere:
+        return
+    where, problem, _ = everywhere[0]
+    problems = set[str]().union(*(problems for _, _, problems in everywhere))
+    raise NoReward(
+        f"no answer has a reward; the first: {problem}",
+        where=where,
+        fix="raise max_new_tokens, or choose unfinished=penalise, and another output_dir"
+        if problems == {CUT}
+        else "look at the reward's source; the same command goes on with this step",
+    )
 
 
 @dataclass(eq=False)
@@ -62,9 +66,27 @@ class Siblings:
     tokens: dict[str, Tensor]
 
     @property
+    def key(self) -> str:
+        """The prompt's own key, unlike any other prompt's."""
+        return self.samples[0].task.ask.prompt.key
+
+    @property
     def where(self) -> str:
         """The prompt's place in the input."""
         return self.samples[0].task.ask.where
+
+
+@dataclass
+class MeasuredStep:
+    """What a step's answers come to: groups to learn from, a row for each of this process's answers, and figures.
+
+    ``apart`` says that several rewards are compared each by itself, and not their sums.
+    """
+
+    groups: Sequence[Siblings]
+    rows: list[Row]
+    figures: dict[str, float] = field(default_factory=dict)
+    apart: bool = False
 
 
 def column(groups: Sequence[Siblings], name: str) -> Tensor:
@@ -90,6 +112,22 @@ def grouped(prompts: Sequence[list[Sample]], tokens: Mapping[str, Tensor]) -> li
     return siblings
 
 
+def minibatches(groups: Sequence[Siblings], config: OnlineConfig, step: int) -> Iterator[list[Siblings]]:
+    """Yield this process's groups of each minibatch of ``step``: ``epochs`` times over all, in a new order each time.
+
+    Which prompts make a minibatch is drawn from those of all processes, so that it doesn't depend on how many there
+    are. Each takes its own of them, which may be none.
+    """
+    mine = {group.key: group for group in groups}
+    everywhere = sorted(gather_object(list(mine)))
+    for epoch in range(config.epochs):
+        seed = seed_of(config.seed, "minibatches", step, epoch)
+        order = torch.randperm(len(everywhere), generator=torch.Generator().manual_seed(seed)).tolist()
+        for part in range(config.minibatches):
+            keys = [everywhere[place] for place in order[part :: config.minibatches]]
+            yield [mine[key] for key in keys if key in mine]
+
+
 def batch(prompts: Iterable[Sequence[Sample]], device: torch.device) -> Packed:
     """Put prompts, each with its answers, into one row: the very tokens that were read and drawn."""
     trees = []
@@ -107,9 +145,12 @@ def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def read(
     models: ActorCritic, prompts: Sequence[list[Sample]], config: OnlineConfig, accelerator: Accelerator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each token's log-probability, entropy, and log-probability by the reference: ``[M]`` each."""
+    """Return each token's log-probability, entropy, and log-probability by the reference: ``[M]`` each.
+
+    Of a process whose answers all have no reward there are no ``prompts``.
+    """
     models.train(False)
-    heat, parts = config.temperature, []
+    heat, parts = config.temperature, [torch.zeros(3, 0, device=accelerator.device)]  # there may be no prompts
     for part in in_parts(prompts, config.per_device_train_batch_size):
         row = batch(part, accelerator.device)
         with accelerator.autocast():
@@ -125,7 +166,7 @@ def read_values(
 ) -> Tensor:
     """Return the value before each token: ``[M]``."""
     models.train(False)
-    parts = []
+    parts = [torch.zeros(0, device=accelerator.device)]  # there may be no prompts
     for part in in_parts(prompts, config.per_device_train_batch_size):
         row = batch(part, accelerator.device)
         with accelerator.autocast():
@@ -142,6 +183,7 @@ def per_token(prompts: Sequence[list[Sample]], values_A: Tensor) -> Tensor:
 def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor, reference_M: Tensor) -> list[Row]:
     """Return a row for each of ``samples``; the tokens are those of the samples that have a reward.
 
+    ``key`` is the prompt's own, by which its answers are told from those to others (`critic.records.Prompt.key`).
     ``kl`` is the sum of log pi - log pi_ref over an answer, in nats: its mean is the KL itself, whatever is penalised.
     """
     kl_M = old_M - reference_M
@@ -150,7 +192,8 @@ def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor,
     rows = []
     for sample in samples:
         ask = sample.task.ask
-        row: Row = {"step": step, "where": ask.where, "prompt": ask.prompt.messages[-1].content}
+        row: Row = {"step": step, "where": ask.where, "key": ask.prompt.key}
+        row["prompt"] = ask.prompt.messages[-1].content
         row |= {"answer": sample.text, "tokens": len(sample.ids), "ended": sample.ended}
         row |= {"reward": sample.reward}
         if sample.reward is None:
@@ -165,7 +208,8 @@ def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor,
             if sample.error is not None:
                 row["reward_error"] = sample.error
             row |= {"repetition": repetition(sample.ids), "refused": refuses(sample.text)}
-            row["drift"] = float((torch.tensor(sample.logprobs) - old).abs().mean())
+            if sample.logprobs:
+                row["drift"] = float((torch.tensor(sample.logprobs) - old).abs().mean())
         rows.append(row)
     return rows
 
@@ -175,8 +219,10 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
     good = [row for row in rows if row["reward"] is not None]
     rewards = [row["reward"] for row in good]
     means = {}
-    for name in ("kl", "repetition", "drift"):
+    for name in ("kl", "repetition"):
         means[name] = fmean(row[name] for row in good)
+    if drifts := [row["drift"] for row in good if "drift" in row]:
+        means["drift"] = fmean(drifts)
     length = fmean(row["tokens"] for row in good)
     refusals = fmean(row["refused"] for row in good)
     unfinished = fmean(not row["ended"] for row in rows)
@@ -220,7 +266,7 @@ def _counted(row: Row, apart: bool = False) -> list[float]:
 def _by_prompt(rows: Sequence[Row]) -> Iterable[list[Row]]:
     by_prompt: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        by_prompt[row["where"]].append(row)
+        by_prompt[row["key"]].append(row)  # files of one name in two folders have the same places
     return by_prompt.values()
 
 

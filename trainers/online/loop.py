@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar, NoReturn
@@ -44,30 +44,17 @@ from trainers.folder.metrics import MetricsFile
 from trainers.online import experience, models, processes
 from trainers.online.alarms import SAME, Alarm, Audit, History, alarms
 from trainers.online.config import OnlineConfig
-from trainers.online.experience import NoReward, Row, Siblings
+from trainers.online.experience import MeasuredStep, NoReward, Row, Siblings
 from trainers.online.models import ActorCritic
 from trainers.online.optimizer import add_up_gradients, make_optimizer, timed
 from trainers.online.prompts import Ask, Asks
-from trainers.online.scoring import RewardSource, SumReward, by_prompt, open_source
+from trainers.online.scoring import RewardSource, SumReward, by_prompt, gained, open_source
 from trainers.online.writing import rollouts
 from trainers.online.writing.rollout import RolloutTask, Sample
 from trainers.online.writing.writers import open_writer
 from trainers.trainer import NotFinite
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class MeasuredStep:
-    """What a step's answers come to: groups to learn from, a row for each of this process's answers, and figures.
-
-    ``apart`` says that several rewards are compared each by itself, and not their sums.
-    """
-
-    groups: Sequence[Siblings]
-    rows: list[Row]
-    figures: dict[str, float] = field(default_factory=dict)
-    apart: bool = False
 
 
 Sums = dict[str, Tensor]
@@ -104,9 +91,10 @@ class OnlineTrainer:
         with ExitStack() as opened:  # what follows may fail
             self._runner = opened.enter_context(asyncio.Runner())
             self.reward = self._open(opened, reward, args.reward, args.principles)
-            self.reward_weights = [1.0]
+            self.reward_weights, self.taught_by = [1.0], [self.reward.identity]
             if args.more_rewards and reward is None:
                 more = [self._open(opened, None, one["reward"], one.get("principles")) for one in args.more_rewards]
+                self.taught_by += [source.identity for source in more]
                 self.reward_weights += [float(one.get("weight", 1.0)) for one in args.more_rewards]
                 self.reward = SumReward([self.reward, *more], self.reward_weights)
             self.heldout: RewardSource | None = None
@@ -236,21 +224,21 @@ class OnlineTrainer:
                 sample.penalty = penalty
         experience.require_rewards(samples, self.state.global_step + 1)
 
-    def _graded(self, source: RewardSource, samples: Sequence[Sample]) -> list[Grade]:
-        return processes.shared(lambda: self._runner.run(source.grade(samples)))
+    def _graded(
+        self, source: RewardSource, samples: Sequence[Sample], first: Sequence[Sample] | None = None
+    ) -> list[Grade]:
+        """Return the rewards of ``samples``; with the ``first`` answers to their prompts, what they are above those."""
+        work = source.grade(samples) if first is None else gained(source, samples, first)
+        return processes.shared(lambda: self._runner.run(work))
 
     def _learn(self, groups: Sequence[Siblings]) -> dict[str, float]:
-        """Update the weights: ``epochs`` times over all groups, in ``minibatches`` parts in a new order."""
+        """Update the weights by each minibatch in turn."""
         self.models.train(True)
-        args, sums, norm = self.args, dict[str, Tensor](), 0.0
-        for epoch in range(args.epochs):
-            seed = seed_of(args.seed, "minibatches", self.state.global_step, epoch)
-            order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed)).tolist()
-            for part in range(args.minibatches):
-                chosen = [groups[i] for i in order[part :: args.minibatches]]
-                for name, value in self.update(chosen).items():
-                    sums[name] = sums.get(name, 0) + value.detach()
-                norm = self._descend(chosen)
+        sums, norm = dict[str, Tensor](), 0.0
+        for chosen in experience.minibatches(groups, self.args, self.state.global_step):
+            for name, value in self.update(chosen).items():
+                sums[name] = sums.get(name, 0) + value.detach()
+            norm = self._descend(chosen)
         everywhere = {name: float(self.accelerator.reduce(value)) for name, value in sums.items()}
         count = everywhere.pop("of")
         means = {name: value / count for name, value in everywhere.items()} if count else {}
@@ -301,13 +289,24 @@ class OnlineTrainer:
             return
         mine = self.held_out.asks[self.accelerator.process_index :: self.accelerator.num_processes]
         samples = [sample for sample in self._write(mine, 1, "heldout") if not sample.problem]
-        both = [self._graded(source, samples) for source in (self.reward, self.heldout)]
+        first = self._first_answers(samples) if self.args.judge_by == "comparison" else None
+        both = [self._graded(source, samples, first) for source in (self.reward, self.heldout)]
         parts = gather_object([[by_prompt(samples, grades) for grades in both]])
         reward = {key: value for part in parts for key, value in part[0].items()}
         heldout = {key: value for part in parts for key, value in part[1].items()}
         audits.append(Audit(step, reward, heldout))
         means = {"eval_reward": reward, "eval_heldout": heldout}
         self._log({name: fmean(values.values()) for name, values in means.items() if values})
+
+    def _first_answers(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Return, for each of ``samples``, the answer to its prompt that was written when it was first evaluated."""
+        first = self.history.answers
+        for sample in samples:
+            first.setdefault(sample.task.ask.prompt.key, (sample.ids, sample.text))
+        for mine in gather_object([dict(first)]):  # one process saves them all
+            first |= mine
+        both = [(sample, first[sample.task.ask.prompt.key]) for sample in samples]
+        return [replace(sample, ids=tuple(ids), text=text) for sample, (ids, text) in both]
 
     def _heed_alarms(self) -> None:
         if messages := alarms(self.history, self.args):

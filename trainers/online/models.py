@@ -33,7 +33,7 @@ from trainers.batches.proof import VALUES, BatchProof, prove
 from trainers.folder import finish
 from trainers.folder.finish import Row
 from trainers.models import start_of
-from trainers.online.config import OnlineConfig
+from trainers.online.config import OnlineConfig, reward_folder
 
 _POLICY, _VALUE = "policy", "value"
 _LORA = (
@@ -280,8 +280,7 @@ def _value_model(
     trees: list[TokenTree],
     longest: int,
 ) -> PreTrainedModel:
-    kind, _, folder = config.reward.partition("?")[0].partition(":")
-    if kind == "rm":
+    if folder := reward_folder(config.reward):
         loaded = load(folder, torch.float32, device, None, AutoModelForSequenceClassification)
         if loaded.tokenizer.get_vocab() == tokenizer.get_vocab() and loaded.model.config.num_labels == 1:
             prepare(loaded.model, config, trees, longest, "the reward model, which the values start from")

@@ -28,12 +28,12 @@ from trainers.gate import named
 from trainers.method import Method, Tell
 from trainers.models import Trainee, start_of
 from trainers.online import prompts
-from trainers.online.config import OnlineConfig
+from trainers.online.config import OnlineConfig, reward_folder
 from trainers.online.loop import OnlineTrainer
 from trainers.online.models import check_settings
 from trainers.online.prompts import Asks
-from trainers.online.reward_gate import certified_reward
-from trainers.online.scoring import check_sources, expect_sources
+from trainers.online.reward_gate import certified_rewards
+from trainers.online.scoring import SERVERS, check_sources, expect_sources
 from trainers.planning.records import ModelShape, StepWork
 from trainers.planning.settings import is_sharded, refuse_sharded
 from trainers.planning.shapes import CONFIG, WeightlessModel, folder_of
@@ -98,7 +98,7 @@ class Online(Method[C]):
         set_seed(config.seed)
         trainer = self.trainer(trainee.model, config, asks, trainee.tokenizer, held_out, callbacks=callbacks)
         try:
-            certificates = certified_reward(config, trainer.reward.identity)
+            certificates = certified_rewards(config, trainer.taught_by)
             trainer.train()
         finally:
             trainer.close()
@@ -107,17 +107,15 @@ class Online(Method[C]):
             policy, saved = _save(trainer, trainee, folder)
             facts |= {"batches": trainer.proof.facts(), "saved": saved.facts()}
             samples.take("after", policy, trainee.tokenizer)
-            taught = trainer.reward.identity
-            constitutions = [taught["constitution"]] if "constitution" in taught else []
-            others = [config.reward.removeprefix("rm:")] if config.reward.startswith("rm:") else []
+            constitutions = [taught["constitution"] for taught in trainer.taught_by if "constitution" in taught]
+            others = list(filter(None, map(reward_folder, config.reward_specs)))
             results.write(self.made, config, run, constitutions, facts, samples.rows, others)
         return Trained.of(folder, facts, new=True)
 
 
 def _rewards(config: OnlineConfig) -> list[str]:
     """Return what gives rewards."""
-    others = [str(more["reward"]) for more in config.more_rewards]
-    return [config.reward, *others, *([config.heldout_reward] if config.heldout_reward else [])]
+    return [*config.reward_specs, *([config.heldout_reward] if config.heldout_reward else [])]
 
 
 def _reward_bytes(spec: str, default: str) -> int:
@@ -125,7 +123,7 @@ def _reward_bytes(spec: str, default: str) -> int:
 
     Raises `InputError` for a model that is not here.
     """
-    if spec.startswith(("http://", "https://")):
+    if spec.startswith(SERVERS):
         return 0
     parsed = parse_spec(spec)
     options = dict(parsed.options)
@@ -142,8 +140,8 @@ def _values(config: OnlineConfig) -> int:
 
     It does if that reads the same tokens. A configuration says how many those are, and no more.
     """
-    kind, _, folder = config.reward.partition("?")[0].partition(":")
-    if kind != "rm" or config.lora:
+    folder = reward_folder(config.reward)
+    if not folder or config.lora:
         return 0
     rewards = _shape(folder, True)
     return rewards.weights if rewards.vocabulary == _shape(config.model, False).vocabulary else 0

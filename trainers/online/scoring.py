@@ -9,14 +9,17 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException
 from itertools import groupby
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from base.backoff import BackOff
 from base.errors import InputError
 from base.together import together
 from constitution import Constitution, load
+from critic.calls.api_key import api_key
 from critic.calls.faults import Streak
 from critic.calls.waiting import Notices
 from critic.calls.wrappers import FIRST_WAIT, LONGEST_OUTAGE
@@ -34,7 +37,8 @@ _TIMEOUT = 120.0  # seconds for an answer
 AGAIN = BackOff(first=1.0, tries=3)  # what fails for the moment: each try may take as long as the time-out
 ABSENT = BackOff(first=FIRST_WAIT, tries=5, within=LONGEST_OUTAGE)  # nobody is there: as long as engines wait
 _PASSING = (408, 429)
-_SERVERS = ("http://", "https://")
+SERVERS = ("http://", "https://")
+_KEY_ENV = "key_env"  # as in the specs of engines
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -65,7 +69,7 @@ def check_sources(config: OnlineConfig) -> None:
 def expect_sources(config: OnlineConfig) -> None:
     """Raise `InputError` where what gives a reward is missing. A reward server is waited for, as in each step."""
     for spec, _ in _named(config):
-        if not spec.startswith(_SERVERS):
+        if not spec.startswith(SERVERS):
             expect(parse_spec(spec))
 
 
@@ -78,9 +82,25 @@ def _named(config: OnlineConfig) -> Iterator[tuple[str, str | None]]:
         yield config.heldout_reward, config.heldout_principles
 
 
+@contextmanager
+def _telling_of_groups(spec: str) -> Iterator[None]:
+    """Say what can be done where values of several groups would have to be averaged: no setting names one here."""
+    try:
+        yield
+    except InputError as error:
+        if error.where != "group":
+            raise
+        raise InputError(
+            error.problem,
+            where=spec,
+            fix="a policy learns from one group's values: name a constitution that holds only these, or a reward model "
+            "with one head",
+        ) from None
+
+
 def _check_source(spec: str, principles: str | None, config: OnlineConfig) -> None:
     """See `open_source`, whose refusals these are."""
-    if spec.startswith(_SERVERS):
+    if spec.startswith(SERVERS):
         _check_server(spec, principles)
         return
     parsed = parse_spec(spec)
@@ -92,12 +112,29 @@ def _check_source(spec: str, principles: str | None, config: OnlineConfig) -> No
         check_principles(spec, constitution, is_rewarding=parsed.gives == "rewards")
     if constitution is not None:
         mode_of(config.judge_mode if compares else "score", parsed)
-        of_one_group(constitution, None)
+        with _telling_of_groups(spec):
+            of_one_group(constitution, None)
 
 
-def _check_server(url: str, principles: str | None) -> None:
+def _check_server(url: str, principles: str | None) -> tuple[str, str]:
+    """Return the address of a reward server and its key, which may be empty. Raises `InputError`."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise InputError(
+            "the address of the reward server holds a user name or a password, which would end up in logs and in the "
+            "finished model's folder",
+            where="reward",
+            fix="put the key into an environment variable, and name that in the address: ?key_env=NAME",
+        )
     if principles:
         raise InputError("a reward server reads no principles", where=url, fix="leave them out")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    named = [value for name, value in query if name == _KEY_ENV]
+    if not named:
+        return url, ""
+    others = [(name, value) for name, value in query if name != _KEY_ENV]
+    key = api_key({_KEY_ENV: named[-1]}, "reward")[1]
+    return urlunsplit(parts._replace(query=urlencode(others))), key
 
 
 def open_source(spec: str, principles: str | None, decode: Decode, config: OnlineConfig | None = None) -> RewardSource:
@@ -105,14 +142,15 @@ def open_source(spec: str, principles: str | None, decode: Decode, config: Onlin
 
     Raises `InputError`.
     """
-    if spec.startswith(_SERVERS):
-        _check_server(spec, principles)
-        return ServerReward(spec, decode)
+    if spec.startswith(SERVERS):
+        url, key = _check_server(spec, principles)
+        return ServerReward(url, decode, key)
     parsed = parse_spec(spec)
     engine = open_engine(parsed)
     constitution = load(principles) if principles is not None else None
     if config is None or config.judge_by == "score" or constitution is None:
-        return EngineReward(engine, rewards_of(engine, constitution), constitution)
+        with _telling_of_groups(spec):
+            return EngineReward(engine, rewards_of(engine, constitution), constitution)
     mode = offered(mode_of(config.judge_mode, parsed), engine)
     asked = ComparisonRewards(engine, mode, of_one_group(constitution, None), config.opponents)
     return EngineReward(engine, asked, constitution)
@@ -122,6 +160,22 @@ def by_prompt(samples: Sequence[Sample], grades: Sequence[Grade]) -> dict[str, f
     """Return the rewards of ``samples``, one for each prompt, by its key. What has no reward is left out."""
     known = [(sample, grade.reward) for sample, grade in zip(samples, grades, strict=True) if grade.reward is not None]
     return {sample.task.ask.prompt.key: reward for sample, reward in known}
+
+
+async def gained(source: RewardSource, samples: Sequence[Sample], first: Sequence[Sample]) -> list[Grade]:
+    """Return what each sample's reward is above that of the ``first`` answer to its prompt, which it is compared with.
+
+    So rewards within a group tell whether answers to held-out prompts have become better.
+    """
+    pairs = [each for both in zip(samples, first, strict=True) for each in both]
+    grades = await source.grade(pairs)
+    gains = []
+    for now, before in zip(grades[::2], grades[1::2], strict=True):
+        if now.reward is None or before.reward is None:
+            gains.append(now if now.reward is None else before)
+        else:
+            gains.append(Grade.of(now.reward - before.reward))
+    return gains
 
 
 class SumReward:
@@ -199,11 +253,11 @@ class ServerReward:
     """A reward server, as OpenRLHF's remote reward models speak.
 
     ``POST {"query": [whole texts], "prompts": [...]}`` gives ``{"rewards": [...]}``. Texts are the policy's tokens,
-    decoded with their control tokens. What fails for the moment is asked again.
+    decoded with their control tokens. What fails for the moment is asked again. A ``key`` is sent as a bearer's.
     """
 
-    def __init__(self, url: str, decode: Decode) -> None:
-        self._url, self._decode = url, decode
+    def __init__(self, url: str, decode: Decode, key: str = "") -> None:
+        self._url, self._decode, self._key = url, decode, key
         self._streak, self._notices = Streak(), Notices()
         self.identity = {"name": url, "revision": ""}
 
@@ -247,6 +301,8 @@ class ServerReward:
 
     def _post(self, body: bytes) -> Any:
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
+        if self._key:  # not to where the server may send the request on to
+            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
                 return json.loads(answer.read())
@@ -271,4 +327,11 @@ def _grades(answer: Any, count: int) -> list[Grade]:
     rewards = answer.get("rewards") if isinstance(answer, dict) else None
     if not isinstance(rewards, list) or len(rewards) != count:
         raise _Refused(f"the reward server's answer is not a list of {count} rewards")
-    return [Grade.of(reward) for reward in rewards]
+    problems = answer.get("problems")
+    if not isinstance(problems, list) or len(problems) != count:  # what this project's service tells beside rewards
+        problems = [None] * count
+    grades = []
+    for reward, problem in zip(rewards, problems, strict=True):
+        told = reward is None and isinstance(problem, str)
+        grades.append(Grade(None, problem) if told else Grade.of(reward))
+    return grades

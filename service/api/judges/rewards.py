@@ -18,7 +18,7 @@ from constitution import Principle
 from critic.judging import offered
 from critic.records import Message, Prompt
 from critic.rewarding.comparing import ComparisonRewards
-from critic.rewarding.sources import of_one_group
+from critic.rewarding.sources import check_untagged, of_one_group
 from service.answers.judges import RewardAnswer
 from service.api.body import PassingRequest, StrictRoute
 from service.bounds.watching import while_connected
@@ -28,7 +28,7 @@ from service.problems import responses
 from service.refusals import Invalid
 from service.rewards.chat_text import ChatTextError, answer_of, prompt_of, split
 from service.rewards.group import GroupAnswer, GroupRequest, compared, principle_of, text_of
-from service.rewards.rewards import Answer, check_untagged, rewards, source_of
+from service.rewards.rewards import Answer, rewards, source_of
 
 MOST_ANSWERS = 1024
 
@@ -196,7 +196,7 @@ async def compare(
     judge = await parts.engines.get(engine)
     mode, principles = offered(parts.engines.mode(engine), judge), await _principles(asked, parts, constitution, group)
     source = ComparisonRewards(judge, mode, principles, opponents)
-    check_untagged(source)
+    check_untagged(principles)
     return GroupAnswer.of(await while_connected(request, compared(source, prompt, texts)))
 
 

@@ -4,8 +4,9 @@ import asyncio
 import base64
 import math
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -262,6 +263,49 @@ def test_verls_reward_function_asks_again_and_then_gives_up(monkeypatch: pytest.
     assert waited == [1.0, 2.0, 4.0, 8.0]
 
 
+@contextmanager
+def answering(*answers: bytes) -> Iterator[str]:
+    """A server that answers each connection with the next of ``answers``, whatever it is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join(timeout=10)
+
+
+GOOD = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"rewards": [2.5], "problems": [null]}'
+
+
+def test_verls_reward_function_outlives_a_proxy_and_an_answer_that_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    broken = b'HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{"rewards": [1'
+    with answering(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", broken, GOOD) as url:
+        assert verl_reward.compute_score("r", SHORT, "", {"question": "?"}, url=url, key="k") == 2.5
+    assert waited == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>", "is not the service"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n[1]", "it sends no rewards"),
+        (b"HTTP/1.1 502 X\r\nContent-Type: application/problem+json\r\nConnection: close\r\n\r\n{}", "{}"),
+    ],
+)
+def test_verls_reward_function_asks_once_where_the_answer_is_final(answer: bytes, said: str) -> None:
+    with answering(answer) as url, pytest.raises(verl_reward.RewardError, match=said):
+        verl_reward.compute_score("r", SHORT, "", {"question": "?"}, url=url, key="k")
+
+
 def _said(text: str) -> dict[str, Any]:
     return {"output": [{"type": "reasoning"}, {"type": "message", "content": [{"type": "output_text", "text": text}]}]}
 
@@ -289,6 +333,15 @@ async def test_siblings_are_compared_in_nemo_gym_s_shape(api: Api) -> None:
         assert 0 < result["probability"] < 1 and result["response_i"] < result["response_j"]
     again = await compared(api, query={"engine": "judge", "constitution": "helpfulness@1.0.0"}, principle=None)
     assert again["rewards"] != told["rewards"]
+
+
+@pytest.mark.parametrize("content", [3, {"text": "Po"}, None, [None, {"type": "output_text", "text": None}]])
+async def test_a_response_that_says_nothing_costs_itself_alone(content: Any, api: Api) -> None:
+    said = {"output": [{"type": "message", "content": content}]}
+    told = await compared(api, response_objs=[_said(SHORT), said, _said(LONG)])
+    assert told["rewards"][1] is None and "no output_text" in told["problems"][1]
+    assert [result["response_j"] for result in told["comparison_results"]] == [2]
+    assert all(type(told["comparison_results"][0][place]) is int for place in ("response_i", "response_j"))
 
 
 async def test_what_a_judge_can_t_compare_is_null_and_never_a_neutral_number(api: Api) -> None:

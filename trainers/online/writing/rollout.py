@@ -40,7 +40,8 @@ class RolloutTask:
 class Sample:
     """One answer that was written. ``ids`` holds the token that ended it, too, if one did.
 
-    ``logprobs`` are those of ``ids`` where they were drawn, at the sampling's temperature. ``problem`` says why it
+    ``logprobs`` are those of ``ids`` where they were drawn, at the sampling's temperature; none where the writer knows
+    none. ``problem`` says why it
     can't be learnt from, if so: then there is no ``reward``. ``ended`` is False where it was cut at its limit; then
     ``penalty`` is what that costs. ``error`` is the standard error of the reward, where its source knows one,
     and ``parts`` are the rewards that it is made of.

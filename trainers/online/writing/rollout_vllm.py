@@ -1,8 +1,8 @@
 """Rollouts by vLLM, in processes of its own, on the weights of the policy as it is now.
 
 At each refresh a copy of the policy is written to a temporary folder, vLLM loads it in place of what it has, and what
-its prefix cache holds of the old weights is dropped. Log-probabilities are those at temperature 1, whatever the one
-that is drawn at.
+its prefix cache holds of the old weights is dropped. vLLM tells log-probabilities at temperature 1, whatever the one
+that is drawn at: at another temperature there are none.
 """
 
 import asyncio
@@ -90,6 +90,7 @@ class VllmWriter(Copied):
             done = self._engine.completion(answer, task.ask.ids, Sampling(task.max_tokens, task.temperature))
         except EngineError as error:
             return Sample(task, (), (), "", problem=str(error))
-        logprobs = tuple(step[token].logprob for step, token in zip(answer.logprobs, answer.token_ids, strict=True))
+        drawn = zip(answer.logprobs, answer.token_ids, strict=True) if task.temperature == 1 else ()
+        logprobs = tuple(step[token].logprob for step, token in drawn)
         ended = answer.finish_reason == "stop"
         return Sample(task, tuple(answer.token_ids), logprobs, done.text, problem=without_answer(done), ended=ended)
