@@ -7,6 +7,8 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,7 @@ from service import engines as part
 from service.cli.shown.missing import tell_missing
 from service.engines import Engines, checked_engines
 from service.outward.metrics import REGISTRY
-from service.serving.server import configured, run
+from service.serving.server import run
 from service.settings import EngineSettings, Settings
 from service.store.database import Database
 from service.store.tables import metadata, models, now
@@ -311,6 +313,8 @@ def test_a_service_that_can_not_start_fails_as_a_machine_does(tmp_path: Path, mo
         raise SystemExit(3)
 
     monkeypatch.setattr("service.serving.server.Server.run", fail)
+    monkeypatch.setattr("service.serving.server.quieten", lambda level: None)  # of the whole process
+    unread: Any = SimpleNamespace()
     with socket.socket() as listener, pytest.raises(SystemExit) as caught:
-        run(configured(Settings(data=tmp_path)), Settings(data=tmp_path), listener)
+        run(unread, Settings(data=tmp_path), listener)
     assert caught.value.code == 1

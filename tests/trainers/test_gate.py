@@ -36,6 +36,8 @@ def rows(folder: Path, **changed: str) -> Path:
 
 
 def config(tmp_path: Path, file: Path, **settings: object) -> TrainConfig:
+    (tmp_path / "model").mkdir(exist_ok=True)
+    (tmp_path / "model" / "config.json").write_text("{}")  # there, and never loaded
     return config_of(RewardConfig, tmp_path / "model", tmp_path / "out", data=[str(file)], **settings)
 
 
