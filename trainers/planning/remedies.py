@@ -58,6 +58,8 @@ class ChangedRun:
 
 def _typed(value: Any) -> str:
     """Return a setting's value as a shell takes it."""
+    if isinstance(value, str):
+        return value
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
     text = text.removesuffix("...\n").strip()
     return f"'{text}'" if " " in text else text
