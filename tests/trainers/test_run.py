@@ -152,11 +152,23 @@ def test_another_run_in_the_folder_is_refused_by_what_differs(tmp_path: Path) ->
     identity.claim(tmp_path / "out", run)
     identity.claim(tmp_path / "out", run)
     other = run | {"settings": {"beta": 0.2, "seed": 1}, "parent": {"name": "b", "revision": "r"}}
+    (tmp_path / "out" / "metrics.jsonl").write_text("")  # a first step was begun
     with pytest.raises(InputError, match=r"parent\.name was 'a', is 'b'; beta was 0\.1, is 0\.2"):
         identity.claim(tmp_path / "out", other)
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(InputError, match="is not empty"):
         identity.claim(tmp_path, run)
+
+
+def test_a_folder_in_which_nothing_was_begun_is_taken_by_the_next_run(policy: Path, rows: Path, tmp_path: Path) -> None:
+    """A wrong setting that is found out late is mended in the same folder; what was prepared for it is made anew."""
+    wrong = settings("dpo", policy, rows, tmp_path / "out", lr_scheduler_type="warmup_stable_decay")
+    with pytest.raises(InputError, match="num_decay_steps"):
+        train(wrong)
+    prepared = tmp_path / "out" / "reference-train.safetensors"
+    assert prepared.is_file()
+    prepared.write_text("of another parent, say")
+    assert train(settings("dpo", policy, rows, tmp_path / "out")).new
 
 
 def test_where_it_reports_may_change_and_what_it_learns_may_not(policy: Path, tmp_path: Path) -> None:

@@ -55,20 +55,33 @@ def identity(method: str, config: TrainConfig, data: str, revision: str) -> dict
 
 
 def claim(folder: Path, identity: Mapping[str, Any], file: str = IDENTITY) -> None:
-    """Take ``folder`` for this run. Raises `InputError` where it holds another one, and says how that differs."""
+    """Take ``folder`` for this run. Raises `InputError` where it holds another one, and says how that differs.
+
+    One that never took a step holds nothing: a wrong setting can be mended where it was found.
+    """
     if (folder / file).is_file():
         kept = json.loads((folder / file).read_text(encoding="utf-8"))
-        if different := _differences(kept, json.loads(json.dumps(identity))):
+        different = _differences(kept, json.loads(json.dumps(identity)))
+        if not different:
+            return
+        left = sorted(folder.iterdir())
+        if not all(_is_preparation(path.name) for path in left):
             raise InputError(
                 f"it holds another run: {'; '.join(different)}",
                 where=str(folder),
                 fix="choose another folder, or the settings of the run that is there",
             )
-        return
+        for path in left:  # the samples and references of a run that ended before its first step, and said why
+            path.unlink()
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError("it is not empty, and holds no such run", where=str(folder), fix="choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / file, json.dumps(identity, indent=2) + "\n")
+
+
+def _is_preparation(name: str) -> bool:
+    """Whether a run leaves a file of this name before its first step, in which nothing is learnt."""
+    return name in (IDENTITY, "refused.jsonl", "samples.jsonl") or name.startswith("reference-")
 
 
 def finished(method: str, config: TrainConfig, data: str) -> dict[str, Any] | None:
