@@ -79,7 +79,7 @@ def test_a_folder_of_adapters_is_no_model_to_train(
     config = RewardConfig if kind == "reward" else SFTConfig
     out = tmp_path / "out"
     trainee = models.policy(config_of(SFTConfig, policy, tmp_path / "made", lora=LORA))
-    trainee.model.save_pretrained(out)
+    trainee.model.save_pretrained(str(out))
     if with_base:
         shutil.copytree(scorer if kind == "reward" else policy, out, dirs_exist_ok=True)
     settings = config_of(config, out, tmp_path / "again")

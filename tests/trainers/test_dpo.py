@@ -253,7 +253,11 @@ def test_a_reference_is_computed_only_of_what_the_steps_take(policy: Path, tmp_p
 def test_less_than_an_epoch_computes_the_references_of_its_steps_alone(
     drop_last: bool, policy: Path, tmp_path: Path
 ) -> None:
-    settings = {"num_train_epochs": 0.4, "per_device_train_batch_size": 2, "dataloader_drop_last": drop_last}
+    settings: dict[str, Any] = {
+        "num_train_epochs": 0.4,
+        "per_device_train_batch_size": 2,
+        "dataloader_drop_last": drop_last,
+    }
     trainer = trainer_of(policy, tmp_path, planted(11), **settings)
     trainer.train()
     assert trainer.state.global_step == (2 if drop_last else 3)  # of 5, or of 6 with the one that isn't full

@@ -121,8 +121,9 @@ def load_renamed(model: PreTrainedModel, folder: Path) -> None:
     transformers saves a layer's experts one by one, and keeps them stacked; its trainer leaves out what it doesn't
     find by name. Raises `InputError` where weights are missing altogether.
     """
+    kind: Any = type(model)  # whose from_pretrained is typed as if it gave no report
     with quiet():
-        loaded, report = type(model).from_pretrained(
+        loaded, report = kind.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
     if missing := sorted(report["missing_keys"]):

@@ -203,7 +203,8 @@ class DPOTrainer(TreeTrainer):
             return args.max_steps
         size = args.train_batch_size * args.world_size
         batches = len(self.examples) // size if args.dataloader_drop_last else math.ceil(len(self.examples) / size)
-        return math.ceil(args.num_train_epochs * max(1, math.ceil(batches / args.gradient_accumulation_steps)))
+        steps: int = math.ceil(args.num_train_epochs * max(1, math.ceil(batches / args.gradient_accumulation_steps)))
+        return steps
 
     @torch.no_grad()
     def _references(self, examples: Examples, only: Sequence[int], file: Path) -> Tensor:
