@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 import yaml
-from transformers import TrainingArguments
+from transformers import SchedulerType, TrainingArguments
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
 from base.errors import InputError
@@ -40,11 +40,15 @@ WITHOUT_EFFECT = (
     "label_smoothing_factor", "include_num_input_tokens_seen", "auto_find_batch_size", "prediction_loss_only",
     "eval_accumulation_steps", "eval_do_concat_batches", "eval_use_gather_object", "include_for_metrics",
     "batch_eval_metrics", "bf16_full_eval", "fp16_full_eval", "label_names", "length_column_name", "do_predict",
-    "resume_from_checkpoint", "save_only_model", "average_tokens_across_devices",
+    "resume_from_checkpoint", "save_only_model", "average_tokens_across_devices", "ignore_data_skip",
+    "neftune_noise_alpha", "use_liger_kernel", "liger_kernel_config", "parallelism_config",
 )  # fmt: skip
 """Settings of transformers that these trainers have no place for, whose losses, evaluations and resuming are their own.
 
-A run that was killed goes on from its optimiser's state, so that a checkpoint of the weights alone is none.
+A run that was killed goes on from its optimiser's state, so that a checkpoint of the weights alone is none, and with
+the rows that it has not seen. NEFTune scales its noise by the length of a row, which is that of many chats where they
+are packed, and DPO would compare with a reference that has none. Liger's kernels replace forward passes that are
+replaced here. Batches are no dictionaries that accelerate could split or hand out.
 """
 
 OF_THE_HUB = (
@@ -118,8 +122,8 @@ class TrainConfig(TrainingArguments):
         if not 0 <= self.eval_share < 1:
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
         check_bounds(self, _BOUNDS)
-        if self.max_steps == 0:
-            raise ValueError("max_steps is 0; expected 1 or more, or -1 for num_train_epochs")
+        if self.max_steps == 0 or self.max_steps < -1:
+            raise ValueError(f"max_steps is {self.max_steps}; expected 1 or more, or -1 for num_train_epochs")
         if self.quantize not in (None, "nf4"):
             raise ValueError(f"quantize is {self.quantize!r}; expected nf4, or null")
         if self.quantize and self.lora is None:
@@ -136,6 +140,8 @@ class TrainConfig(TrainingArguments):
         _check_effect(self)
         super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
         _check_trackers(self.report_to or [])
+        _check_accelerate(self.accelerator_config)
+        _check_schedule(self)
 
     @property
     def n_gpu(self) -> int:
@@ -166,6 +172,22 @@ def _check_trackers(names: str | list[str]) -> None:
             tracker()
         except (RuntimeError, ImportError) as error:
             raise ValueError(f"report_to names what can't be reported to: {error}") from None
+
+
+def _check_accelerate(given: Any) -> None:
+    """Raise `ValueError` where accelerate is to split batches, hand them out, or give processes unequal numbers."""
+    for name, usual in (("split_batches", False), ("dispatch_batches", False), ("even_batches", True)):
+        if bool(getattr(given, name)) is not usual:
+            raise ValueError(f"accelerator_config: {name} has no place in these trainers; leave it out")
+
+
+def _check_schedule(config: "TrainConfig") -> None:
+    """Raise `ValueError` for what transformers leaves out where the learning rate stays as it is."""
+    kind = config.lr_scheduler_type
+    if kind == "constant" and config.warmup_steps:
+        raise ValueError("lr_scheduler_type is constant, which has no warm-up; expected constant_with_warmup")
+    if kind in ("constant", "constant_with_warmup") and config.lr_scheduler_kwargs:
+        raise ValueError(f"lr_scheduler_kwargs has no place beside {SchedulerType(kind).value}; leave it out")
 
 
 def _changed(config: "TrainConfig", names: Sequence[str]) -> Iterator[str]:
@@ -209,6 +231,33 @@ def check_shares(config: TrainConfig, kept: int, held_out: int, what: str) -> No
             f"eval_share={config.eval_share} leaves {kept} {what} to train on and {held_out} to evaluate on",
             where="eval_share",
             fix="give more data, another share, or eval_data",
+        )
+
+
+def check_evaluations(config: TrainConfig, has_held_out: bool) -> None:
+    """Raise `InputError` for evaluations of nothing, and for a best checkpoint that nothing is known of."""
+    if config.eval_strategy == "no" and (config.load_best_model_at_end or config.save_strategy == "best"):
+        raise InputError(
+            "the best checkpoint is asked for, and there are no evaluations to tell it by",
+            where="eval_strategy",
+            fix="give eval_strategy, and eval_data or eval_share",
+        )
+    if config.eval_strategy != "no" and not has_held_out:
+        raise InputError(
+            "evaluations are asked for, and there is nothing to evaluate on",
+            where="eval_strategy",
+            fix="give eval_data or eval_share",
+        )
+
+
+def check_batches(config: TrainConfig, examples: int) -> None:
+    """Raise `InputError` where no batch is full, and only full ones are taken."""
+    size = config.train_batch_size * config.world_size
+    if config.dataloader_drop_last and examples < size:
+        raise InputError(
+            f"{examples} examples fill no batch of {size}, and one that isn't full is left out",
+            where="dataloader_drop_last",
+            fix="dataloader_drop_last=false, or a smaller per_device_train_batch_size",
         )
 
 

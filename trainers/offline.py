@@ -96,6 +96,8 @@ class Offline(Method[C]):
         last = get_last_checkpoint(str(folder))
         if last is not None:
             checkpoint.check(Path(last))
+            with config.main_process_first(local=False, desc="finding the best checkpoint"):
+                checkpoint.place_best(Path(last), needed=config.load_best_model_at_end)
         trainer.train(resume_from_checkpoint=last)
         if trainer.held_out and not _evaluated(trainer):
             trainer.evaluate()

@@ -29,8 +29,8 @@ from trainers.batches.data import Data
 from trainers.batches.encoding import Encoder
 from trainers.batches.examples import Example
 from trainers.batches.inputs import Collator, Examples, Inputs
-from trainers.config import TrainConfig
-from trainers.folder import finish
+from trainers.config import TrainConfig, check_batches, check_evaluations
+from trainers.folder import checkpoint, finish
 from trainers.folder.disk import saving
 
 _PROVEN_ON = 16
@@ -86,9 +86,10 @@ class TreeTrainer(Trainer):
         self.encoder = Encoder(processing_class, args.model, args.max_length, padding)
         self.examples = self._examples(train_dataset, "train_dataset")
         self.held_out = None if eval_dataset is None else self._examples(eval_dataset, "eval_dataset")
-        _check_evaluations(args, self.held_out)
+        check_evaluations(args, self.held_out is not None)
+        check_batches(args, len(self.examples))
         self._watched: dict[str, list[float]] = defaultdict(list)
-        self._staging = False
+        self._staging, self._loaded_from = False, ""
         self.stored: torch.dtype | None = None  # that gathered weights are saved in, once they are finished
         inner = _innermost(model)
         parts = [part for part in (self.examples, self.held_out) if part is not None]
@@ -174,6 +175,31 @@ class TreeTrainer(Trainer):
         except (ImportError, ValueError) as error:
             raise InputError(str(error), where="optim", fix="take another optimiser, or other settings") from error
         return optimizer
+
+    def create_scheduler(self, *args: Any, **named: Any) -> Any:
+        """Make the learning rate's schedule. Raises `InputError` for one that lacks a setting, or has one too many."""
+        try:
+            return super().create_scheduler(*args, **named)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                str(error), where="lr_scheduler_type", fix="give what it needs in lr_scheduler_kwargs, or take another"
+            ) from error
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        self._loaded_from = resume_from_checkpoint
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        self._loaded_from = str(self.state.best_model_checkpoint)
+        super()._load_best_model()
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Load what the checkpoint has under other names. Weights that are shared are saved once, and not missing."""
+        weights = dict(self.model.named_parameters(remove_duplicate=False))
+        absent = weights.keys() & set(load_result.missing_keys)
+        there = {weight.data_ptr() for name, weight in weights.items() if name not in absent}
+        if any(weights[name].data_ptr() not in there for name in absent):
+            checkpoint.load_renamed(_innermost(self.model), Path(self._loaded_from))
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float | None:
         norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # untyped there
@@ -349,22 +375,6 @@ class TreeTrainer(Trainer):
         config = model.config.get_text_config()  # type: ignore[union-attr, operator]  # torch types any attribute of a module as a tensor
         padding: int | None = config.pad_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         return padding if self.reward else None
-
-
-def _check_evaluations(args: TrainConfig, held_out: Examples | None) -> None:
-    """Raise `InputError` for evaluations of nothing, and for a best checkpoint that nothing is known of."""
-    if args.eval_strategy == "no" and (args.load_best_model_at_end or args.save_strategy == "best"):
-        raise InputError(
-            "the best checkpoint is asked for, and there are no evaluations to tell it by",
-            where="eval_strategy",
-            fix="give eval_strategy, and eval_data or eval_share",
-        )
-    if args.eval_strategy != "no" and held_out is None:
-        raise InputError(
-            "evaluations are asked for, and there is nothing to evaluate on",
-            where="eval_strategy",
-            fix="give eval_data or eval_share",
-        )
 
 
 def _innermost(model: nn.Module) -> PreTrainedModel:

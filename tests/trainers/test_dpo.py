@@ -249,6 +249,24 @@ def test_a_reference_is_computed_only_of_what_the_steps_take(policy: Path, tmp_p
     assert all(math.isfinite(row["loss"]) for row in trainer.state.log_history if "loss" in row)
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_less_than_an_epoch_computes_the_references_of_its_steps_alone(
+    drop_last: bool, policy: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "num_train_epochs": 0.4,
+        "per_device_train_batch_size": 2,
+        "dataloader_drop_last": drop_last,
+    }
+    trainer = trainer_of(policy, tmp_path, planted(11), **settings)
+    trainer.train()
+    assert trainer.state.global_step == (2 if drop_last else 3)  # of 5, or of 6 with the one that isn't full
+    known = [pair for pair in trainer.examples.references or () if not math.isnan(pair[0])]
+    assert len(known) == 2 * trainer.state.global_step
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert trainer.args.max_steps == -1, "the settings stay as they were given"
+
+
 def test_a_reference_that_could_not_be_written_is_told(
     policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,16 @@ def one_token(config: object, processes: int) -> StepWork:
     return StepWork(examples=1, answers=1, prompt=1, answer=1)
 
 
+@pytest.mark.filterwarnings("ignore:.*lora_bias=True.*")
+@pytest.mark.parametrize("more", [{"use_dora": True}, {"trainable_token_indices": [1]}, {"lora_bias": True}])
+def test_adapters_that_are_more_than_a_sum_are_refused(
+    more: dict[str, Any], bits: None, policy: Path, tmp_path: Path
+) -> None:
+    """What is finished is the dequantised base with two matrices' product added: the rest would be lost."""
+    with pytest.raises(InputError, match=f"{next(iter(more))}, with quantize, can't be merged"):
+        models.policy(config(policy, tmp_path / "out", lora=LORA | more))
+
+
 def test_the_plan_counts_linear_layers_by_four_bits_and_a_little(policy: Path, tmp_path: Path) -> None:
     """Two layers of 64 x 64 (q, o), 64 x 32 (k, v) and three of 64 x 96; the rest stays as it is."""
     shape = WeightlessModel(str(policy)).shape

@@ -152,6 +152,7 @@ def test_another_run_in_the_folder_is_refused_by_what_differs(tmp_path: Path) ->
     identity.claim(tmp_path / "out", run)
     identity.claim(tmp_path / "out", run)
     other = run | {"settings": {"beta": 0.2, "seed": 1}, "parent": {"name": "b", "revision": "r"}}
+    (tmp_path / "out" / "metrics.jsonl").write_text("")  # a first step was begun
     with pytest.raises(InputError, match=r"parent\.name was 'a', is 'b'; beta was 0\.1, is 0\.2"):
         identity.claim(tmp_path / "out", other)
     (tmp_path / "mine.txt").write_text("keep")
@@ -162,6 +163,7 @@ def test_another_run_in_the_folder_is_refused_by_what_differs(tmp_path: Path) ->
 def test_a_run_goes_on_in_other_numbers_of_processes_only_where_it_learns_the_same(tmp_path: Path) -> None:
     run = {"trainer": "dpo", "settings": {"gradient_accumulation_steps": 2}, "data": "d", "parent": {}, "processes": 4}
     identity.claim(tmp_path / "out", run)
+    (tmp_path / "out" / "checkpoint-1").mkdir()
     identity.claim(tmp_path / "out", run | {"processes": 2, "settings": {"gradient_accumulation_steps": 4}})
     with pytest.raises(InputError, match="processes was 4, is 2") as told:
         identity.claim(tmp_path / "out", run | {"processes": 2})
@@ -169,6 +171,17 @@ def test_a_run_goes_on_in_other_numbers_of_processes_only_where_it_learns_the_sa
     earlier = {name: value for name, value in run.items() if name != "processes"}
     identity.claim(tmp_path / "earlier", earlier)
     identity.claim(tmp_path / "earlier", run)
+
+
+def test_a_folder_in_which_nothing_was_begun_is_taken_by_the_next_run(policy: Path, rows: Path, tmp_path: Path) -> None:
+    """A wrong setting that is found out late is mended in the same folder; what was prepared for it is made anew."""
+    wrong = settings("dpo", policy, rows, tmp_path / "out", lr_scheduler_type="warmup_stable_decay")
+    with pytest.raises(InputError, match="num_decay_steps"):
+        train(wrong)
+    prepared = tmp_path / "out" / "reference-train.safetensors"
+    assert prepared.is_file()
+    prepared.write_text("of another parent, say")
+    assert train(settings("dpo", policy, rows, tmp_path / "out")).new
 
 
 def test_where_it_reports_may_change_and_what_it_learns_may_not(policy: Path, tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def test_loss_and_gradients_do_not_depend_on_how_a_step_is_split(
 def test_adapters_learn_the_same_however_a_step_is_split(kind: str, policy: Path, scorer: Path, tmp_path: Path) -> None:
     folder = scorer if kind == "reward" else policy
     lora: dict[str, Any] = {
-        "lora": {"r": 4, "target_modules": ["q_proj", "v_proj", "down_proj"], "init_lora_weights": False}
-    }
+        "lora": {"r": 4, "target_modules": ["q_proj", "v_proj", "down_proj"], "init_lora_weights": "olora"}
+    }  # which begins with both matrices at work
     loss, norm, after = one_step(kind, tmp_path, folder, **lora)
     before = weights(trainer_of(kind, tmp_path, folder, **lora).model)
     moved = {name for name in after if not torch.equal(after[name], before[name])}

@@ -113,6 +113,15 @@ def test_rows_that_are_too_long_are_named_and_the_others_learnt(policy: Path, tm
         ({"train_sampling_strategy": "group_by_length"}, "expected random or sequential"),
         ({"fp16": True}, "fp16 is for GPUs"),
         ({"max_steps": 0}, "max_steps is 0"),
+        ({"max_steps": -5}, "max_steps is -5"),
+        ({"lr_scheduler_type": "constant", "warmup_steps": 5}, "expected constant_with_warmup"),
+        ({"lr_scheduler_type": "constant", "lr_scheduler_kwargs": {"walnut": 3}}, "no place beside constant"),
+        ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha has no place"),
+        ({"use_liger_kernel": True}, "use_liger_kernel has no place"),
+        ({"ignore_data_skip": True}, "ignore_data_skip has no place"),
+        ({"accelerator_config": {"dispatch_batches": True}}, "accelerator_config: dispatch_batches has no place"),
+        ({"accelerator_config": {"split_batches": True}}, "accelerator_config: split_batches has no place"),
+        ({"accelerator_config": {"even_batches": False}}, "accelerator_config: even_batches has no place"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size is 0"),
@@ -182,6 +191,22 @@ def test_a_best_checkpoint_that_can_t_be_told_is_refused(
 def test_an_optimiser_that_is_not_installed_is_told(policy: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="galore_torch"):
         trainer_of("sft", tmp_path, policy, optim="galore_adamw", optim_target_modules=["q_proj"]).train()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"lr_scheduler_type": "warmup_stable_decay"}, "num_decay_steps"),
+        ({"lr_scheduler_type": "cosine_with_min_lr"}, "min_lr"),
+        ({"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"walnut": 3}}, "walnut"),
+        ({"dataloader_drop_last": True, "per_device_train_batch_size": 9}, "8 examples fill no batch of 9"),
+    ],
+)
+def test_a_schedule_that_lacks_a_setting_and_batches_that_there_are_none_of_are_told(
+    settings: dict[str, Any], said: str, policy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        trainer_of("sft", tmp_path, policy, **settings).train()
 
 
 def test_nothing_to_evaluate_on_is_told(policy: Path, tmp_path: Path) -> None:

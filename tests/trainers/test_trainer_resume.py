@@ -13,12 +13,12 @@ from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 
 from base.errors import InputError
-from tests import warm
+from tests import warm, zoo
 from trainers import run
 from trainers.batches.data import hold_out, read
 from trainers.folder import checkpoint, metrics
 from trainers.methods.reward import RewardConfig
-from trainers.methods.sft import SFTConfig
+from trainers.methods.sft import SFTConfig, SFTTrainer
 from trainers.trainer import NotFinite
 
 from .child import KINDS
@@ -73,6 +73,73 @@ class Interrupt(TrainerCallback):
     def on_step_end(self, args: Any, state: TrainerState, control: Any, **others: Any) -> None:
         if state.global_step == self.step:
             raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapters", [False, True], ids=["whole", "adapters"])
+def test_the_best_checkpoint_is_found_where_the_run_lies_now(
+    adapters: bool, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may go on in a folder of another name: it still ends with the best weights, not with the last ones."""
+    monkeypatch.setattr(SFTTrainer, "figures", lambda trainer, _: {"early": -trainer.state.global_step})
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_early", "greater_is_better": True}
+    best |= {"eval_steps": 1, "save_steps": 1, "lora": {"r": 2, "target_modules": ["q_proj"]} if adapters else None}
+    whole, begun, moved = (tmp_path / name for name in ("whole", "begun", "moved"))
+    run.train(SFTConfig(**(run_settings("sft", policy, whole, tmp_path) | best)))
+    with pytest.raises(KeyboardInterrupt):
+        run.train(SFTConfig(**(run_settings("sft", policy, begun, tmp_path) | best)), [Interrupt(6)])
+    begun.rename(moved)
+    run.train(SFTConfig(**(run_settings("sft", policy, moved, tmp_path) | best)))
+    first = load_file(whole / "model.safetensors")
+    assert farthest(load_file(moved / "model.safetensors"), first) == 0
+    run.train(SFTConfig(**(run_settings("sft", policy, tmp_path / "last", tmp_path) | {"lora": best["lora"]})))
+    assert farthest(load_file(tmp_path / "last" / "model.safetensors"), first) > 1e-5
+
+
+def test_a_best_checkpoint_that_is_gone_is_told(last: Path) -> None:
+    (last / "trainer_state.json").write_text('{"global_step": 4, "best_model_checkpoint": "/gone/checkpoint-2"}')
+    checkpoint.place_best(last, needed=False)
+    with pytest.raises(InputError, match="the best checkpoint so far is not here"):
+        checkpoint.place_best(last, needed=True)
+    (last.parent / "checkpoint-2").mkdir()
+    checkpoint.place_best(last, needed=True)
+    state = json.loads((last / "trainer_state.json").read_text())
+    assert state == {"global_step": 4, "best_model_checkpoint": str(last.parent / "checkpoint-2")}
+
+
+def test_a_checkpoint_without_some_of_the_weights_is_told(policy: Path, tmp_path: Path) -> None:
+    """Shared weights are saved once; transformers leaves what is missing as the parent has it."""
+    settings = run_settings("sft", policy, tmp_path / "out", tmp_path) | {"lr_scheduler_type": "constant"}
+    with pytest.raises(KeyboardInterrupt):
+        run.train(SFTConfig(**settings), [Interrupt(5)])
+    file = tmp_path / "out" / "checkpoint-4" / "model.safetensors"
+    kept = load_file(file)
+    gone = next(name for name in kept if name.endswith("down_proj.weight"))
+    save_file({name: weight for name, weight in kept.items() if name != gone}, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=rf"this checkpoint can't be read: it holds no {gone}"):
+        run.train(SFTConfig(**settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("best", [False, True], ids=["resumed", "best"])
+@pytest.mark.parametrize("name", ["mixtral", "deepseek_v3"])
+def test_experts_are_read_off_a_checkpoint(
+    name: str, best: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are saved one by one and kept stacked: transformers' trainer would go on with the parent's, or the last."""
+    monkeypatch.setattr(SFTTrainer, "figures", lambda trainer, _: {"early": -abs(trainer.state.global_step - 4)})
+    model = zoo.tiny(name, tmp_path / "model")
+    four: dict[str, Any] = {"max_steps": 4, "lr_scheduler_type": "constant"}
+    at_best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_early", "greater_is_better": True}
+    settings = run_settings("sft", model, tmp_path / "broken", tmp_path) | four
+    settings |= at_best | {"max_steps": 6} if best else {}
+    if not best:
+        with pytest.raises(KeyboardInterrupt):
+            run.train(SFTConfig(**settings), [Interrupt(3)])
+    run.train(SFTConfig(**settings))
+    run.train(SFTConfig(**(run_settings("sft", model, tmp_path / "whole", tmp_path) | four)))
+    broken, whole = (load_file(tmp_path / out / "model.safetensors") for out in ("broken", "whole"))
+    assert farthest(broken, whole) == 0
 
 
 ADAPTERS = {"r": 4, "target_modules": ["q_proj", "down_proj"], "lora_dropout": 0.3}

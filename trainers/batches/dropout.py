@@ -40,13 +40,13 @@ def turn_off(model: PreTrainedModel, where: str, gradient_checkpointing: bool) -
     still = _logits(model, where, training=False)
     changes = _set(model, "drop", 0.0)
     jitter = _set(model, "jitter", _GREAT_JITTER)
-    is_threshold = bool(jitter) and _differ(still, _logits(model, where, training=False))
+    is_threshold = bool(jitter) and differ(still, _logits(model, where, training=False))
     for holder, name, value in jitter:
         # PhiMoE's router compares with its jitter in evaluation mode, too, and draws among what it leaves: too seldom
         # for a few tokens to show it.
         setattr(holder, name, value if is_threshold else 0.0)
     changes += [] if is_threshold else jitter
-    if is_threshold or any(_differ(still, _logits(model, where, training=True)) for _ in range(2)):
+    if is_threshold or any(differ(still, _logits(model, where, training=True)) for _ in range(2)):
         if gradient_checkpointing:
             raise InputError(
                 f"models of type {config.model_type!r} draw at random in training mode, which gradient checkpointing "
@@ -118,7 +118,13 @@ def not_computed(model: PreTrainedModel, where: str, error: Exception) -> InputE
     )
 
 
-def _differ(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+def probe(model: PreTrainedModel, where: str) -> torch.Tensor | None:
+    """Return what the model gives for a few tokens in evaluation mode: see `_logits`."""
+    return _logits(model, where, training=False)
+
+
+def differ(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    """Whether two readings of the same tokens are further apart than rounding puts them."""
     if one is None or other is None:
         return False
     return bool((one - other).abs().max() > _TOLERANCE * (1 + float(one.abs().max())))

@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import TrainerState
+from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from base.errors import InputError
+from critic.local.loading import quiet
+from critic.run.folder.results import replace_text
 from trainers.folder.disk import saving
 
 _FILE = "state.pt"
@@ -88,6 +90,45 @@ def check(folder: Path) -> None:
     for file in sorted(folder.iterdir()):
         if problem := _broken(file):
             raise _unreadable(folder, f"{file.name}: {problem}")
+
+
+def place_best(folder: Path, *, needed: bool) -> None:
+    """Have a checkpoint of transformers' trainer name the best one as it lies beside it now.
+
+    It names the place where that lay when it was written: from elsewhere, or once the run's folder has another name,
+    transformers finds nothing there, and ends with the last weights. Raises `InputError` where it is gone and
+    ``needed``.
+    """
+    state = json.loads((folder / TRAINER_STATE_NAME).read_text("utf-8"))
+    named = state.get("best_model_checkpoint")
+    if named is None:
+        return
+    best = folder.parent / Path(named).name
+    if not best.is_dir():
+        if needed:
+            raise InputError(
+                "the best checkpoint so far is not here, and load_best_model_at_end asks for it",
+                where=str(best),
+                fix="put it back, or choose another output_dir",
+            )
+    elif named != str(best):
+        replace_text(folder / TRAINER_STATE_NAME, json.dumps(state | {"best_model_checkpoint": str(best)}, indent=2))
+
+
+def load_renamed(model: PreTrainedModel, folder: Path) -> None:
+    """Load the weights of a checkpoint in which some have other names than in ``model``.
+
+    transformers saves a layer's experts one by one, and keeps them stacked; its trainer leaves out what it doesn't
+    find by name. Raises `InputError` where weights are missing altogether.
+    """
+    kind: Any = type(model)  # whose from_pretrained is typed as if it gave no report
+    with quiet():
+        loaded, report = kind.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise _unreadable(folder, f"it holds no {missing[0]}")
+    model.load_state_dict(loaded.state_dict())
 
 
 def _broken(file: Path) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from base.errors import InputError
@@ -88,8 +89,15 @@ def check(values: Tensor, wanted: Tensor, what: str, where: Path, cause: str) ->
 
 
 def check_adapters(model: PeftModel, where: str) -> None:
-    """Raise `InputError` where adapters change an embedding that the output shares: merging would change both."""
+    """Raise `InputError` for adapters that can't be merged in the end, or would then change what they did not.
+
+    Adapters on an embedding that the output shares would change both.
+    """
     inner: Any = model.get_base_model()
+    if why := _unmergeable(model.peft_config[model.active_adapter], inner):
+        raise InputError(
+            f"lora: {why} can't be merged into the model that a run leaves", where=where, fix="leave that setting out"
+        )
     read, written = inner.get_input_embeddings(), inner.get_output_embeddings()
     tables = [_base(table) for table in (read, written) if table is not None]
     if len(tables) < 2 or not _are_one(*tables):
@@ -108,6 +116,22 @@ def check_adapters(model: PeftModel, where: str) -> None:
 def _are_one(one: Tensor, other: Tensor) -> bool:
     """Whether two tables are the same numbers. Those of a model without weights lie nowhere."""
     return one is other or (not one.is_meta and one.data_ptr() == other.data_ptr())
+
+
+def _unmergeable(lora: Any, inner: nn.Module) -> str:
+    """Say which of the settings of adapters stands in the way of merging them; nothing where none does."""
+    if lora.layer_replication:
+        return "layer_replication, whose layers share their weights,"
+    if lora.alora_invocation_tokens:
+        return "alora_invocation_tokens, which turn adapters on in mid-text,"
+    if quantized.is_quantized(inner):
+        for name in ("use_dora", "trainable_token_indices", "lora_bias"):
+            if getattr(lora, name):
+                return f"{name}, with quantize,"
+    bases = [layer.get_base_layer() for layer in inner.modules() if isinstance(layer, LoraLayer)]
+    if lora.lora_bias and any(getattr(base, "bias", None) is None for base in bases):
+        return "lora_bias, on layers that have no bias,"
+    return ""
 
 
 def merge(model: PeftModel, row: Row, where: Path, **how: Any) -> PreTrainedModel:

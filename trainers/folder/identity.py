@@ -57,11 +57,18 @@ def identity(method: str, config: TrainConfig, data: str, revision: str) -> dict
 
 
 def claim(folder: Path, identity: Mapping[str, Any], file: str = IDENTITY) -> None:
-    """Take ``folder`` for this run. Raises `InputError` where it holds another one, and says how that differs."""
+    """Take ``folder`` for this run. Raises `InputError` where it holds another one, and says how that differs.
+
+    One that never took a step holds nothing: a wrong setting can be mended where it was found.
+    """
     if (folder / file).is_file():
         kept = json.loads((folder / file).read_text(encoding="utf-8"))
         now = json.loads(json.dumps(identity))
-        if different := _differences(_as_started(kept, now), now):
+        different = _differences(_as_started(kept, now), now)
+        if not different:
+            return
+        left = sorted(folder.iterdir())
+        if not all(_is_preparation(path.name) for path in left):
             many = kept.get("processes")
             processes = f", in {many} processes" if many not in (None, now.get("processes")) else ""
             raise InputError(
@@ -69,7 +76,8 @@ def claim(folder: Path, identity: Mapping[str, Any], file: str = IDENTITY) -> No
                 where=str(folder),
                 fix=f"choose another folder, or the settings of the run that is there{processes}",
             )
-        return
+        for path in left:  # the samples and references of a run that ended before its first step, and said why
+            path.unlink()
     expect_folder(folder, file)
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / file, json.dumps(identity, indent=2) + "\n")
@@ -99,6 +107,11 @@ def _as_started(kept: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
         return kept
     same = {name: now["settings"][name] for name in ("gradient_accumulation_steps",) if name in now["settings"]}
     return {**kept, "processes": now["processes"], "settings": {**kept["settings"], **same}}
+
+
+def _is_preparation(name: str) -> bool:
+    """Whether a run leaves a file of this name before its first step, in which nothing is learnt."""
+    return name in (IDENTITY, "refused.jsonl", "samples.jsonl") or name.startswith("reference-")
 
 
 def finished(method: str, config: TrainConfig, data: str) -> dict[str, Any] | None:

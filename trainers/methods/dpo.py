@@ -6,6 +6,7 @@ examples that the steps will take. A file keeps them as they are computed, so th
 
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,13 @@ class DPOTrainer(TreeTrainer):
     def train(self, *args: Any, **named: Any) -> Any:
         """Compute the reference's log-probabilities, unless a file has them, and train."""
         self.prepare_references()
-        return super().train(*args, **named)
+        asked = self.args.max_steps
+        try:
+            if isinstance(self.train_dataset, Subset):  # of which less than an epoch is no less than was drawn
+                self.args.max_steps = self._steps()
+            return super().train(*args, **named)
+        finally:
+            self.args.max_steps = asked
 
     def evaluate(self, *args: Any, **named: Any) -> dict[str, float]:
         """See `TreeTrainer.evaluate`."""
@@ -179,15 +186,25 @@ class DPOTrainer(TreeTrainer):
     def _to_come(self) -> Sequence[int]:
         """Return the examples that the run's steps take: of a run of less than an epoch no others are trained on."""
         args, count = self.args, len(self.examples)
-        step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        if not 0 < args.max_steps * step < count:
+        taken = self._steps() * args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        if taken >= count:
             return range(count)
         order = list(range(count))
         if args.train_sampling_strategy != "sequential":
             random.Random(seed_of("examples", args.seed, count)).shuffle(order)
-        chosen = sorted(order[: args.max_steps * step])
+        chosen = sorted(order[:taken])
         self.train_dataset = Subset(self.examples, chosen)
         return chosen
+
+    def _steps(self) -> int:
+        """Return how many optimiser steps the run takes, as transformers counts them."""
+        args = self.args
+        if args.max_steps > 0:
+            return args.max_steps
+        size = args.train_batch_size * args.world_size
+        batches = len(self.examples) // size if args.dataloader_drop_last else math.ceil(len(self.examples) / size)
+        steps: int = math.ceil(args.num_train_epochs * max(1, math.ceil(batches / args.gradient_accumulation_steps)))
+        return steps
 
     @torch.no_grad()
     def _references(self, examples: Examples, only: Sequence[int], file: Path) -> Tensor:
