@@ -18,7 +18,7 @@ from .tiny import build, config_of, farthest, planted, weighted, weights
 PRIVATE = (
     *("_determine_best_metric", "_get_grad_norm", "_get_num_items_in_batch", "_get_output_dir"),
     *("_prepare_context_parallel_inputs", "_prepare_inputs", "_save", "_save_checkpoint"),
-    "_set_signature_columns_if_needed",
+    *("_set_signature_columns_if_needed", "_load_best_model", "_load_from_checkpoint", "_issue_warnings_after_load"),
 )
 SPLITS = [(4, 2), (2, 4), (3, 3), (1, 8)]
 
