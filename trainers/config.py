@@ -79,6 +79,8 @@ class TrainConfig(TrainingArguments):
     """
 
     without_effect: ClassVar[tuple[str, ...]] = WITHOUT_EFFECT
+    deals_out: ClassVar[bool] = True
+    """Whether a step's examples are as many for each process: with more processes, it learns from more of them."""
 
     model: str = "embedded"
     data: list[Source] = field(default_factory=list)

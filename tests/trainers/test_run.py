@@ -14,10 +14,12 @@ from trainers.config import TrainConfig, load
 from trainers.folder import identity, samples
 from trainers.folder.results import Trained, TrainingCounts
 from trainers.methods.dpo import DPOConfig
+from trainers.methods.grpo import GRPOConfig
 from trainers.methods.reward import RewardConfig
 from trainers.methods.sft import SFTConfig
 from trainers.run import train
 
+from .online_tiny import online_config
 from .tiny import config_of, planted
 
 KINDS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig}
@@ -171,6 +173,17 @@ def test_a_run_goes_on_in_other_numbers_of_processes_only_where_it_learns_the_sa
     earlier = {name: value for name, value in run.items() if name != "processes"}
     identity.claim(tmp_path / "earlier", earlier)
     identity.claim(tmp_path / "earlier", run)
+
+
+def test_processes_decide_what_is_learnt_where_each_has_as_many_examples(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline = config_of(DPOConfig, policy, tmp_path / "a")
+    online = online_config(GRPOConfig, policy, tmp_path / "b")
+    alone = [identity.identity("any", config, "d", "r") for config in (offline, online)]
+    monkeypatch.setattr(TrainConfig, "world_size", 2)
+    of_two = [identity.identity("any", config, "d", "r") for config in (offline, online)]
+    assert [one == two for one, two in zip(alone, of_two, strict=True)] == [False, True]
 
 
 def test_a_folder_in_which_nothing_was_begun_is_taken_by_the_next_run(policy: Path, rows: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def identity(method: str, config: TrainConfig, data: str, revision: str) -> dict
         "settings": settings(config),
         "data": data,
         "parent": {"name": config.model, "revision": revision},
-        "processes": config.world_size,
+        "processes": config.world_size if config.deals_out else 1,
     }
 
 

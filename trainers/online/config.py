@@ -36,6 +36,7 @@ class OnlineConfig(TrainConfig):
     """
 
     without_effect: ClassVar[tuple[str, ...]] = (*WITHOUT_EFFECT, *_WITHOUT_EFFECT)
+    deals_out: ClassVar[bool] = False  # a step's prompts are shared out
 
     reward: str = ""
     """What gives the reward: rm:PATH, verify:RULE, a reward server's URL or, with principles, any engine as a judge."""
