@@ -26,7 +26,7 @@ def _open(target: str, options: dict[str, str]) -> Engine:
 
 
 def _check(target: str, options: dict[str, str]) -> None:
-    ServerOptions.parse(target, options, "systemone", SERVER_OPTIONS)
+    ServerOptions.parse(target, options, "systemone", SERVER_OPTIONS, reads_key=False)
 
 
 def _expect_there(target: str, options: dict[str, str]) -> None:

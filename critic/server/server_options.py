@@ -9,7 +9,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from base.errors import InputError
-from critic.calls.api_key import KEY_ENV, api_key
+from critic.calls.api_key import KEY_ENV, api_key, key_variable
 from critic.chats.template_options import TEMPLATE_OPTIONS, TemplateOptions, read_template_options
 from critic.engine_kinds.options import SpecOption, check_known
 
@@ -76,9 +76,15 @@ class ServerOptions:
 
     @classmethod
     def parse(
-        cls, target: str, options: Mapping[str, str], kind: str = "openai", known: Sequence[SpecOption] = CHAT_OPTIONS
+        cls,
+        target: str,
+        options: Mapping[str, str],
+        kind: str = "openai",
+        known: Sequence[SpecOption] = CHAT_OPTIONS,
+        *,
+        reads_key: bool = True,
     ) -> Self:
-        """Read a spec's target and options.
+        """Read a spec's target and options, and the server's key, which another machine may not have.
 
         Raises `InputError` for an option that is not ``known``, and for one that is not valid.
         """
@@ -89,7 +95,7 @@ class ServerOptions:
         def whole(name: str, default: int, least: int = 1) -> int:
             return _whole(name, options.get(name, str(default)), least, where)
 
-        key_env, key = api_key(options, where)
+        key_env, key = api_key(options, where) if reads_key else (key_variable(options, where), "")
         return cls(
             model,
             Address(url, key_env, whole("timeout", 120), key),

@@ -134,9 +134,9 @@ def write(offer: Offer, form: Format, out: Path, table: Table | None = None) -> 
         if (first := next(entries, None)) is not None:
             return _written(offer, form, out, name, chain([first], entries))
     why = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(offer.left_out.items())) or "the table is empty"
-    others = ", ".join(name for name in offer.files if name in form.tables and name not in tried) or "none"
-    fix = f"`cai show` says what a run dropped and why. --table may name another table: {others}."
-    if "feedback" in offer.files and not offer.left_out:
+    others = [name for name in offer.files if name in form.tables and name not in tried]
+    fix = f"`cai show` says what a run dropped and why. --table may name another table: {', '.join(others) or 'none'}."
+    if "feedback" in offer.files and not offer.left_out and not others:
         fix = "There is no label in it: name what `cai feedback export`, a run or a data set has written."
     raise InputError(f"there are no rows of {' or '.join(tried)} to write ({why})", where=offer.name, fix=fix)
 

@@ -243,6 +243,7 @@ def test_json_of_a_server_and_of_its_database(cai: Cai, stage: Path, monkeypatch
 
 CODE = """
 import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it puts aside ignore it
 import service.cli, service.cli.commands.sources.constitution as constitution
 def stop(*_):
     os.kill(os.getpid(), signal.SIGINT)

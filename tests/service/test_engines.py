@@ -277,6 +277,7 @@ MISSING = [
     ("rm:./nowhere/model", "no such folder"),
     ("vllm:/nowhere/model", "no such folder|not installed"),
     ("openai:m@http://127.0.0.1:9/v1", "no connection"),
+    ("openai:m@http://127.0.0.1:9/v1?key_env=CAI_NO_SUCH_KEY", "CAI_NO_SUCH_KEY is not set"),
     ("decisions:m@http://127.0.0.1:9/v1", "no connection"),
     ("systemone:m@http://127.0.0.1:9/v1", "no connection"),
 ]
@@ -288,9 +289,7 @@ async def test_of_an_engine_that_is_missing_it_is_told_at_the_start_and_the_othe
 ) -> None:
     """A script that was missing stopped the service, and of all else that was missing the first request heard."""
     both = settings(tmp_path, judge=EngineSettings(spec=spec), good=EngineSettings(spec="verify:max-words=9"))
-    before = set(threading.enumerate())
-    tell_missing(both)
-    for looking in set(threading.enumerate()) - before:
+    for looking in tell_missing(both):
         looking.join()
     [told] = re.findall(r"^the engine .*(?:\n  .*)*", capsys.readouterr().err, re.MULTILINE)
     assert told.startswith("the engine judge can't be used now: ") and re.search(said, told)

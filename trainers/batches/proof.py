@@ -32,6 +32,8 @@ VALUES, GRADIENT = 2e-3, 1e-2
 _PROMPTS, _ANSWERS = (28, 19), (11, 6)
 """The most tokens of the trees' prompts and answers: lengths that differ, so that padding and branches are tried."""
 
+_GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples, less their whole parts, lie apart from each other: the weights of what is read."""
 _SAME = 1e-6
 """Rewards that differ by no more, as a share of the greatest, differ by rounding alone."""
 _WHOLE = 512
@@ -166,7 +168,7 @@ def _prove(
         return _unpacked("apart", why, wanted, where)
     with forward.attending(model):
         try:
-            values, gradient = _read(model, padded(trees, apart=True))
+            values, gradient = _alone(model, trees)
         except Exception as error:  # whatever a foreign model does with a plain chat
             raise not_computed(model, where, error) from error
         _check_causal(model, trees[0], where)
@@ -277,11 +279,33 @@ def _check_reads(model: PreTrainedModel, values: Tensor, where: str) -> None:
         )
 
 
-def _read(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, _Gradient]:
-    """Return what is read of ``batch``, and the gradient of a sum of it in which no two values count alike."""
+def _alone(model: PreTrainedModel, trees: Sequence[TokenTree]) -> tuple[Tensor, _Gradient]:
+    """Return what `_read` does of all answers, each read and differentiated by itself.
+
+    Adapters on experts make these anew in each pass, and a gradient needs them: those of all answers would take more
+    memory than training does.
+    """
+    values: list[Tensor] = []
+    sums: _Gradient = {}
+    for tree in trees:
+        root, *branches = tree.segments
+        for branch in branches:
+            read, gradient = _read(model, padded([TokenTree((root, branch), ())], apart=True), sum(map(len, values)))
+            values.append(read)
+            for name, grad in gradient.items():
+                sums[name] = sums[name] + grad if name in sums else grad
+    return torch.cat(values), sums
+
+
+def _read(model: PreTrainedModel, batch: Batch, before: int = 0) -> tuple[Tensor, _Gradient]:
+    """Return what is read of ``batch``, and the gradient of a sum of it in which no two values count alike.
+
+    ``before`` are the values of the same sum that were read earlier.
+    """
     with _watched(model) as embedded, torch.enable_grad():
         values = forward.values(model, batch.to(model.device)).flatten()
-        weights = torch.linspace(0.5, 1.5, len(values), device=values.device)
+        places = torch.arange(before, before + len(values), device=values.device)
+        weights = 0.5 + (places * _GOLDEN).frac()
         table = [output for _, output in embedded]
         flat = {name: weight for name, weight in model.named_parameters() if weight.dim() == 1}
         wanted = [*table, *flat.values()]

@@ -19,7 +19,7 @@ from base.backoff import BackOff
 from base.errors import InputError
 from base.together import together
 from constitution import Constitution, load
-from critic.calls.api_key import api_key
+from critic.calls.api_key import api_key, key_variable
 from critic.calls.faults import Streak
 from critic.calls.waiting import Notices
 from critic.calls.wrappers import FIRST_WAIT, LONGEST_OUTAGE
@@ -67,10 +67,12 @@ def check_sources(config: OnlineConfig) -> None:
 
 
 def expect_sources(config: OnlineConfig) -> None:
-    """Raise `InputError` where what gives a reward is missing. A reward server is waited for, as in each step."""
-    for spec, _ in _named(config):
+    """Raise `InputError` where what gives a reward is missing. A reward server is waited for, but not for its key."""
+    for spec, principles in _named(config):
         if not spec.startswith(SERVERS):
             expect(parse_spec(spec))
+        elif keyed := _check_server(spec, principles)[1]:
+            api_key(keyed, "reward")
 
 
 def _named(config: OnlineConfig) -> Iterator[tuple[str, str | None]]:
@@ -116,8 +118,8 @@ def _check_source(spec: str, principles: str | None, config: OnlineConfig) -> No
             of_one_group(constitution, None)
 
 
-def _check_server(url: str, principles: str | None) -> tuple[str, str]:
-    """Return the address of a reward server and its key, which may be empty. Raises `InputError`."""
+def _check_server(url: str, principles: str | None) -> tuple[str, dict[str, str]]:
+    """Return the address of a reward server, and where its key is, if it has one. Raises `InputError`."""
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise InputError(
@@ -131,10 +133,10 @@ def _check_server(url: str, principles: str | None) -> tuple[str, str]:
     query = parse_qsl(parts.query, keep_blank_values=True)
     named = [value for name, value in query if name == _KEY_ENV]
     if not named:
-        return url, ""
+        return url, {}
+    key_variable({_KEY_ENV: named[-1]}, "reward")
     others = [(name, value) for name, value in query if name != _KEY_ENV]
-    key = api_key({_KEY_ENV: named[-1]}, "reward")[1]
-    return urlunsplit(parts._replace(query=urlencode(others))), key
+    return urlunsplit(parts._replace(query=urlencode(others))), {_KEY_ENV: named[-1]}
 
 
 def open_source(spec: str, principles: str | None, decode: Decode, config: OnlineConfig | None = None) -> RewardSource:
@@ -143,8 +145,8 @@ def open_source(spec: str, principles: str | None, decode: Decode, config: Onlin
     Raises `InputError`.
     """
     if spec.startswith(SERVERS):
-        url, key = _check_server(spec, principles)
-        return ServerReward(url, decode, key)
+        url, keyed = _check_server(spec, principles)
+        return ServerReward(url, decode, api_key(keyed, "reward")[1] if keyed else "")
     parsed = parse_spec(spec)
     engine = open_engine(parsed)
     constitution = load(principles) if principles is not None else None

@@ -8,13 +8,17 @@ from service.cli.shown.voice import say
 from service.settings import Settings
 
 
-def tell_missing(settings: Settings) -> None:
+def tell_missing(settings: Settings) -> list[Thread]:
     """Look whether the engines' models and servers are there, beside what goes on, and say which are not, and why.
 
-    Everything else is served all the same, and an engine is tried again whenever it is asked for.
+    Everything else is served all the same, and an engine is tried again whenever it is asked for. Returns the threads
+    that look.
     """
+    looking = []
     for name, engine in settings.engines.items():
-        Thread(target=_tell, args=(name, engine.spec), name=f"look for {name}", daemon=True).start()
+        looking.append(Thread(target=_tell, args=(name, engine.spec), name=f"look for {name}", daemon=True))
+        looking[-1].start()
+    return looking
 
 
 def _tell(name: str, spec: str) -> None:
