@@ -22,7 +22,7 @@ Lacking = Callable[[TrainConfig, Device], int]
 
 @dataclass(frozen=True)
 class Open:
-    """What a model and a method leave open: whether it ``takes`` adapters, can be recomputed, quantised, shared out."""
+    """What a model and a method leave open: adapters, layers computed again, four bits, processes that share it."""
 
     adapters: bool
     checkpointing: bool
